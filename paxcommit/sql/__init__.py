@@ -1,0 +1,1 @@
+"""Schema, migrations, the acceptor's functions, and statements as generators; no driver here."""
