@@ -22,7 +22,7 @@ def hit(name: str) -> None:
 
 
 def arm(hook: Hook) -> None:
-    """Call `hook` with the name of every step reached from now on, on the thread that reaches it."""
+    """Call `hook` with the name of every step reached from now on, on the reaching thread."""
     global _hook  # noqa: PLW0603 - one process, one hook
     _hook = hook
 

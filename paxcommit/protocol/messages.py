@@ -45,7 +45,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Phase1a:
-    """A leader asks for a promise, for every instance of the transaction, known or not yet known."""
+    """A leader asks for a promise for every instance of the transaction, known or not."""
 
     txid: TxId
     ballot: Ballot
