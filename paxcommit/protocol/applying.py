@@ -59,8 +59,9 @@ class Applying:
                         if self._attempts[name] < _MAX_ATTEMPTS:
                             return [Backoff(_PREFIX + name, self._attempts[name])]
                         self._open.discard(name)
-            case BackoffOver(name=timer) if timer.removeprefix(_PREFIX) in self._open:
-                return self._again(timer.removeprefix(_PREFIX))
+            case BackoffOver(name=timer) if timer.startswith(_PREFIX):
+                name = timer.removeprefix(_PREFIX)
+                return self._again(name) if name in self._open else []
             case _:
                 pass
         return []

@@ -174,7 +174,7 @@ class CommitMachine:
     def _branch(self, event: BranchAnswered) -> list[Effect]:
         rm = self._rms[event.participant]
         self._unanswered.discard(rm.participant)
-        if rm.answer is None:  # else a reader's COMMIT, answered after another's failed
+        if rm.answer is None:  # else a reader's COMMIT, see below
             rm.answered(event.answer)
         if len(self._rms) == 1:
             return self._only(rm)
@@ -183,8 +183,11 @@ class CommitMachine:
                 return self._abort_for(f"{rm.participant}: {reason}", retryable)
             case Unknown(reason=reason):
                 return self._abort_for(f"{rm.participant}: {reason}", False)
-            case OnlyCommitted():
-                require(False, f"{rm.participant} committed in one phase beside others (R17)")
+            case OnlyCommitted():  # a reader's COMMIT, answered after another's failed
+                require(
+                    rm.participant in self._readers,
+                    f"{rm.participant} committed in one phase beside others (R17)",
+                )
             case WroteNothing(serializable=serializable):
                 self._readers[rm.participant] = serializable
             case Prepared():

@@ -48,8 +48,9 @@ class Fencing:
     def __init__(self, participants: Sequence[str]) -> None:
         self._unfenced = set(participants)
         self._attempts = dict.fromkeys(participants, 0)
-        self.finding: Finding | None = None if participants else Finding.LEAD
-        self.reason = ""
+        # No participant at all is a mistake of whoever asks, and no leave to decide anything.
+        self.finding: Finding | None = None if participants else Finding.OPEN
+        self.reason = "" if participants else "no registered participant is known"
 
     def start(self) -> list[Effect]:
         """Fence everywhere, in parallel."""
@@ -76,8 +77,9 @@ class Fencing:
                     return [Backoff(_PREFIX + name, self._attempts[name])]
             case FenceAnswered(participant=name, answer=FenceUnreachable(reason=reason)):
                 self._found(Finding.OPEN, f"{name}: {reason}")
-            case BackoffOver(name=timer) if timer.removeprefix(_PREFIX) in self._unfenced:
-                return self._again(timer.removeprefix(_PREFIX))
+            case BackoffOver(name=timer) if timer.startswith(_PREFIX):
+                name = timer.removeprefix(_PREFIX)
+                return self._again(name) if name in self._unfenced else []
             case _:
                 pass
         return []

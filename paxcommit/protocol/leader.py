@@ -146,4 +146,4 @@ class Leader:
         ):
             return []
         self._waiting = True
-        return [Backoff(_BACKOFF, self.attempts)]
+        return [Backoff(_BACKOFF, max(self.attempts, 1))]  # 0 is the coordinator's ballot 0

@@ -101,6 +101,8 @@ class RecoveryMachine:
         self._applying = Applying({})
         self._answered: set[AcceptorName] = set()
         self._silent: set[AcceptorName] = set()
+        self._under_way: set[AcceptorName] = set()
+        self._stale: set[AcceptorName] = set()
         self._known = False
         self._registrar_known = False
         self._committed_branch = ""
@@ -140,13 +142,14 @@ class RecoveryMachine:
                 effects = self._applying.handle(event)
                 self._close_if_applied()
                 return effects
+            case (
+                Learned() | NoAnswer() | LostVotes() | Retired() | Sealed(),
+                _State.LEARNING | _State.FENCING,
+            ):
+                return self._asked(event)
             case Learned(), _:
                 self._heard(event)
-                effects = self._next() if self._state is _State.LEARNING else []
-                return effects or self._apply_if_decided()
-            case NoAnswer() | LostVotes() | Retired() | Sealed(), _State.LEARNING:
-                self._silent.add(event.acceptor)
-                return self._next()
+                return self._apply_if_decided()
             case _, _State.FENCING:
                 effects = self._fencing.handle(event)
                 return effects or self._after_fencing()
@@ -160,10 +163,27 @@ class RecoveryMachine:
 
     def _learn(self) -> list[Effect]:
         self._answered, self._silent = set(), set()
-        return [Send(acceptor, Learn(self.txid)) for acceptor in self._acceptors]
+        # Asked a second time, an answer still under way from the first is too old to be evidence.
+        self._stale = set(self._under_way)
+        return [e for name in self._acceptors if name not in self._stale for e in self._ask(name)]
+
+    def _ask(self, acceptor: AcceptorName) -> list[Effect]:
+        self._under_way.add(acceptor)
+        return [Send(acceptor, Learn(self.txid))]
+
+    def _asked(self, event: Learned | NoAnswer | LostVotes | Retired | Sealed) -> list[Effect]:
+        self._under_way.discard(event.acceptor)
+        if isinstance(event, Learned):
+            self._heard(event)
+        if self._state is _State.FENCING:
+            return self._apply_if_decided()
+        if event.acceptor in self._stale:
+            self._stale.discard(event.acceptor)
+            return self._apply_if_decided() or self._ask(event.acceptor)
+        (self._answered if isinstance(event, Learned) else self._silent).add(event.acceptor)
+        return self._next()
 
     def _heard(self, answer: Learned) -> None:
-        self._answered.add(answer.acceptor)
         self._learner.add(answer.acceptor, answer.accepted)
         self._leader.heard_of(answer.promised)
         self._known = self._known or answer.promised >= 0

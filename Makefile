@@ -1,0 +1,56 @@
+# For people who work on paxcommit.  Needs python3 (3.11 or newer, with venv) and make; every
+# target sets up the rest by itself, in .venv, and again when pyproject.toml changed.
+#
+#   make demo  ARGS=--json            servers, kills, and a table at the end
+#   make test  ARGS="-k fence -x"     everything that needs no Docker engine
+#   make test-containers              the compose file, and PostgreSQL 15 and 18 in containers
+#   make lint                         ruff, mypy --strict, import-linter
+
+PYTHON ?= python3
+ARGS   ?=
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+# testcontainers' reaper is an image more to fetch; our clusters remove their containers themselves.
+export TESTCONTAINERS_RYUK_DISABLED ?= true
+
+.PHONY: demo test test-containers lint usable
+
+demo: $(READY)
+	@$(BIN)/paxcommit demo $(ARGS)
+
+test: $(READY)
+	@$(BIN)/pytest -m "not containers" $(ARGS)
+
+test-containers: $(READY)
+	@command -v docker >/dev/null || { echo "make: docker is missing: install Docker Engine with Compose" >&2; exit 1; }
+	@docker info >/dev/null || { echo "make: no Docker engine answers: start one, or set DOCKER_HOST" >&2; exit 1; }
+	@$(BIN)/pytest -m containers $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+$(READY): pyproject.toml | usable
+	@echo "make: setting up .venv (once, and again when pyproject.toml changes) ..." >&2
+	@rm -f $(READY)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --editable ".[all]" --group dev
+	@touch $(READY)
+
+# An order-only prerequisite: looked at every time, reinstalls nothing by itself.
+usable:
+	@if [ -e .venv ] && ! { [ -w .venv ] && [ -O .venv ]; }; then \
+	  echo "make: .venv was made by another user (`ls -ld .venv | awk '{print $$3}'`):" \
+	       "remove it, or use a clone of your own" >&2; exit 1; fi
+	@$(BIN)/python -c "import sys, pip; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { \
+	  set -e; \
+	  command -v $(PYTHON) >/dev/null || { \
+	    echo "make: $(PYTHON) is missing: install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }; \
+	  $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+	    echo "make: `$(PYTHON) --version` is too old: install Python 3.11 or newer, or say make PYTHON=python3.12" >&2; exit 1; }; \
+	  $(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { \
+	    echo "make: $(PYTHON) cannot make a virtual environment: apt install python3-venv" >&2; exit 1; }; \
+	  $(PYTHON) -m venv --clear .venv; }

@@ -1,0 +1,94 @@
+"""asyncpg's own pool, opened when it is first used."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, TypeAlias
+
+import asyncpg
+import asyncpg.pool
+
+from paxcommit.ports import AsyncSession
+from paxcommit.sql.statement import Unanswered
+from paxcommit_asyncpg import dsn as dsns
+from paxcommit_asyncpg.failures import translate
+from paxcommit_asyncpg.session import AsyncpgSession
+
+__all__ = ["AsyncpgPool"]
+
+_Pool: TypeAlias = "asyncpg.pool.Pool[Any]"
+
+
+class AsyncpgPool:
+    """An `AsyncPool` on asyncpg; it keeps no connection that nobody asked for.
+
+    Args:
+        dsn: Checked already.
+        max_size: Connections at most.
+        timeout: Seconds to connect one.
+    """
+
+    def __init__(self, dsn: str, *, max_size: int, timeout: float) -> None:
+        self._dsn = dsn
+        self._max_size = max_size
+        self._timeout = timeout
+        self._opening = asyncio.Lock()
+        self._pool: _Pool | None = None
+        self._closed = False
+
+    async def acquire(self, timeout: float) -> AsyncpgSession:
+        """See `AsyncPool.acquire`."""
+        try:
+            pool = await self._open()
+            return AsyncpgSession(await pool.acquire(timeout=timeout))
+        except asyncpg.ClientConfigurationError:
+            raise dsns.malformed() from None
+        except TimeoutError as exc:
+            raise Unanswered(f"no connection within {timeout:g} s") from exc
+        except Unanswered:
+            raise
+        except Exception as exc:
+            raise translate(exc) from exc
+
+    async def release(self, session: AsyncSession) -> None:
+        """See `AsyncPool.release`."""
+        if session.broken or session.in_transaction:
+            session.discard()  # frees the slot as well
+            return
+        if self._pool is None:
+            return
+        try:
+            await self._pool.release(session.raw)
+        except Exception:  # noqa: BLE001 - e.g. a listener of the user's, with warnings as errors
+            session.discard()
+
+    async def close(self, timeout: float) -> None:
+        """See `AsyncPool.close`."""
+        self._closed = True
+        if self._pool is None:
+            return
+        with contextlib.suppress(Exception):  # on any of them the pool terminates its connections
+            await asyncio.wait_for(self._pool.close(), timeout)
+
+    async def _open(self) -> _Pool:
+        async with self._opening:
+            if self._closed:
+                raise Unanswered("the pool is closed")
+            if self._pool is None:
+                pool = asyncpg.create_pool(
+                    self._dsn,
+                    min_size=0,
+                    max_size=self._max_size,
+                    reset=_reset,
+                    timeout=self._timeout,
+                    server_settings=dsns.server_settings(self._dsn),
+                )
+                await pool
+                self._pool = pool
+            return self._pool
+
+
+async def _reset(raw: asyncpg.Connection[Any]) -> None:
+    """Take away what a user left behind; asyncpg's own query leaves a role in place."""
+    await raw.execute("RESET SESSION AUTHORIZATION;" + raw.get_reset_query())

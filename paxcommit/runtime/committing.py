@@ -1,0 +1,118 @@
+"""What a coordinator's effects mean in SQL, and on which connection: plans, for both runners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paxcommit.errors import InvariantViolation
+from paxcommit.ids import Gid
+from paxcommit.protocol.effects import (
+    Apply,
+    ApplyAnswered,
+    BranchAnswered,
+    CommitOnly,
+    CommitReader,
+    Effect,
+    Event,
+    Prepare,
+    Send,
+    Verdict,
+)
+from paxcommit.protocol.finishing import Applied, Damage, FinishAnswer, NotApplied
+from paxcommit.protocol.resource_manager import BranchAnswer, Unknown, judge_error
+from paxcommit.runtime.plan import Ask, Call, Plan, branch, standing
+from paxcommit.sql import branch as branch_sql
+from paxcommit.sql import finish as finish_sql
+from paxcommit.sql import participant as participant_sql
+from paxcommit.sql.statement import DatabaseError, Statements, Unanswered
+
+__all__ = ["Enlisted", "operate", "record_damage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Enlisted:
+    """One enlisted participant, as the SQL side needs to know it.
+
+    Attributes:
+        gid: The name its branch will have once prepared.
+        role: The role that is to own it (R18), or None for the session's own.
+        read_only: Declared read-only: only tested, never prepared (R15).
+    """
+
+    gid: Gid
+    role: str | None
+    read_only: bool
+
+
+def operate(effect: Effect, enlisted: dict[str, Enlisted]) -> Plan[Event]:
+    """The plan that carries out one effect of a `CommitMachine`."""
+    match effect:
+        case Send(acceptor=acceptor, request=request):
+            (event,) = yield [Ask(acceptor, request)]
+            answered: Event = event
+            return answered
+        case Prepare(participant=name):
+            it = enlisted[name]
+            return (yield from _ask_branch(name, _prepare(it)))
+        case CommitOnly(participant=name):
+            return (yield from _ask_branch(name, branch_sql.commit_only(enlisted[name].gid)))
+        case CommitReader(participant=name):
+            return (yield from _ask_branch(name, branch_sql.commit_reader(enlisted[name].gid.txid)))
+        case Apply(participant=name, verdict=verdict):
+            answer = yield from _apply(name, enlisted[name].gid, verdict)
+            if isinstance(answer, Damage):
+                yield from record_damage(name, enlisted[name].gid, answer)
+            return ApplyAnswered(name, answer)
+        case _:
+            raise InvariantViolation(f"a coordinator has no use for {effect}")
+
+
+def _prepare(it: Enlisted) -> Statements[BranchAnswer]:
+    return branch_sql.prepare_branch(it.gid, it.role, declared_read_only=it.read_only)
+
+
+def _ask_branch(name: str, statements: Statements[BranchAnswer]) -> Plan[Event]:
+    (answer,) = yield [Call(branch(name), statements)]
+    match answer:
+        case DatabaseError():
+            answer = judge_error(answer.sqlstate, answer.message)
+        case Exception():
+            answer = Unknown(str(answer))
+    return BranchAnswered(name, answer)
+
+
+def _apply(name: str, gid: Gid, verdict: Verdict) -> Plan[FinishAnswer]:
+    match verdict:
+        case Verdict.COMMIT:
+            return (yield from _finish(name, gid, commit=True))
+        case Verdict.ROLL_BACK | Verdict.ROLL_BACK_AND_FENCE:
+            return (yield from _finish(name, gid, commit=False))
+        case Verdict.ROLL_BACK_OPEN:
+            yield [Call(branch(name), branch_sql.rollback())]
+        case Verdict.COMMIT_READER:
+            yield [Call(branch(name), branch_sql.end_reader(gid.txid, commit=True))]
+        case Verdict.ROLL_BACK_READER:
+            yield [Call(branch(name), branch_sql.end_reader(gid.txid, commit=False))]
+    # A transaction that wrote nothing, or was never prepared, is gone with its connection.
+    return Applied()
+
+
+def _finish(name: str, gid: Gid, *, commit: bool) -> Plan[FinishAnswer]:
+    """Finish a gid on the branch's own session, or, if that is lost, on the standing one (R27)."""
+    finish = finish_sql.commit_prepared if commit else finish_sql.rollback_prepared
+    answer: FinishAnswer | Exception = NotApplied("not tried")
+    for where in (branch(name), standing(name)):
+        (answer,) = yield [Call(where, finish(gid))]
+        if not isinstance(answer, Unanswered | NotApplied):
+            break
+    return NotApplied(str(answer)) if isinstance(answer, Exception) else answer
+
+
+def record_damage(name: str, gid: Gid, damage: Damage) -> Plan[None]:
+    """Keep damage where `paxcommit status` finds it: in the participant's database."""
+    yield [
+        Call(
+            standing(name),
+            participant_sql.record_damage(gid.txid, name, damage.what, damage.detail),
+        )
+    ]

@@ -1,0 +1,1 @@
+"""The runner for blocking code: threads, no hidden event loop."""

@@ -1,0 +1,45 @@
+"""How long the runtime waits and backs off; none of it decides anything (safety has no clock)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tenacity
+from tenacity.wait import wait_base
+
+__all__ = ["MAX_BATCH", "Timing", "backoff_delay", "reconnect_wait"]
+
+MAX_BATCH = 256
+"""Requests that one call to an acceptor carries at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times, in seconds.
+
+    Attributes:
+        connect: For opening one connection.
+        acceptor: For one call to an acceptor; after it the answer is Unknown.
+        participant: For one statement sequence on a standing connection.
+        heartbeat: An idle link is tried this often, so that a lost lock is retaken at once (R26).
+    """
+
+    connect: float = 5.0
+    acceptor: float = 3.0
+    participant: float = 5.0
+    heartbeat: float = 1.0
+
+
+def reconnect_wait() -> wait_base:
+    """How long to wait between two attempts to connect: random, growing, at most a second."""
+    return tenacity.wait_random_exponential(multiplier=0.05, max=1.0)
+
+
+_BACKOFF = tenacity.wait_random_exponential(multiplier=0.02, max=1.0)
+
+
+def backoff_delay(attempt: int) -> float:
+    """Draw a random delay in seconds that grows with `attempt`; it ends duels of leaders (R25)."""
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = attempt
+    return float(_BACKOFF(state))
