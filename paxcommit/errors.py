@@ -88,7 +88,7 @@ class ClusterError(PaxcommitError):
 
 
 class SchemaError(ClusterError):
-    """The ``paxcommit`` schema is missing, too old or too new for this code (``paxcommit init``)."""
+    """The ``paxcommit`` schema is missing, too old or too new for this code: ``paxcommit init``."""
 
 
 class IdentityMismatch(ClusterError):

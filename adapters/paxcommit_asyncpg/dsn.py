@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl, urlsplit
 
 from paxcommit.errors import DriverError
@@ -11,6 +12,9 @@ __all__ = ["APPLICATION_NAME", "check", "malformed", "server_settings"]
 APPLICATION_NAME = "paxcommit"
 """What ``pg_stat_activity`` shows unless the DSN says otherwise."""
 
+_HOST = r"(\[[0-9a-fA-F:.%]*\]|[^@:\[\]]*)(:[0-9]{0,5})?"
+_NETLOC = re.compile(rf"([^@]*@)?{_HOST}(,{_HOST})*", re.ASCII)
+_OPTION = re.compile(r"[a-z_.]+", re.ASCII)
 _LIBPQ_ONLY = frozenset(
     {
         "channel_binding",
@@ -60,7 +64,13 @@ def check(dsn: str) -> None:
         options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     except ValueError:
         raise malformed() from None
-    if parts.scheme not in ("postgresql", "postgres"):
+    # An unescaped "@", "/" or "?" in a password makes a piece of it look like a host, a port or an
+    # option, and errors name those.
+    if (
+        parts.scheme not in ("postgresql", "postgres")
+        or not _NETLOC.fullmatch(parts.netloc)
+        or not all(_OPTION.fullmatch(option) for option in options)
+    ):
         raise malformed()
     for option in options:
         if option in _LIBPQ_ONLY:

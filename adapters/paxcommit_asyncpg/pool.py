@@ -42,8 +42,8 @@ class AsyncpgPool:
         try:
             pool = await self._open()
             return AsyncpgSession(await pool.acquire(timeout=timeout))
-        except asyncpg.ClientConfigurationError:
-            raise dsns.malformed() from None
+        except (asyncpg.ClientConfigurationError, ValueError):
+            raise dsns.malformed() from None  # asyncpg echoes parts of it (trap 34)
         except TimeoutError as exc:
             raise Unanswered(f"no connection within {timeout:g} s") from exc
         except Unanswered:

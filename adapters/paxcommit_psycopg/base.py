@@ -23,9 +23,9 @@ __all__ = ["OPEN", "RESET", "SessionBase", "begin_statement", "check_adoptable",
 OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 """A transaction block is open, and no call is under way."""
 
-RESET = (
-    b"RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *;"
-    b" SELECT pg_catalog.pg_advisory_unlock_all()"
+RESET = Sql(
+    "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *;"
+    " SELECT pg_catalog.pg_advisory_unlock_all()"
 )
 """Takes away what a pool's user left behind, as asyncpg's pool does; psycopg's own does not."""
 

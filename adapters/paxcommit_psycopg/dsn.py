@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +17,10 @@ __all__ = ["check", "options"]
 
 APPLICATION_NAME = "paxcommit"
 """What ``pg_stat_activity`` shows unless the DSN (or ``PGAPPNAME``) says otherwise."""
+
+_HOST = r"(\[[0-9a-fA-F:.%]*\]|[^@:\[\]]*)(:[0-9]{0,5})?"
+_NETLOC = re.compile(rf"([^@]*@)?{_HOST}(,{_HOST})*", re.ASCII)
+_OPTION = re.compile(r"[a-z_]+", re.ASCII)
 
 
 def check(dsn: str) -> None:
@@ -31,7 +36,13 @@ def check(dsn: str) -> None:
         named = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     except ValueError:
         raise _malformed() from None
-    if parts.scheme not in ("postgresql", "postgres"):
+    # An unescaped "@", "/" or "?" in a password makes a piece of it look like a host, a port or an
+    # option, and errors name those.
+    if (
+        parts.scheme not in ("postgresql", "postgres")
+        or not _NETLOC.fullmatch(parts.netloc)
+        or not all(_OPTION.fullmatch(name) for name in named)
+    ):
         raise _malformed()
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()} | {"ssl"}
     for option in named:

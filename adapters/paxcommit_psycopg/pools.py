@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -12,9 +14,9 @@ import psycopg_pool
 from paxcommit.ports import AsyncSession, SyncSession
 from paxcommit.sql.statement import DatabaseError, Unanswered
 from paxcommit_psycopg import dsn as dsns
-from paxcommit_psycopg.aio import AsyncRaw, PsycopgAsyncSession
+from paxcommit_psycopg.aio import PsycopgAsyncSession
 from paxcommit_psycopg.base import RESET, is_stale
-from paxcommit_psycopg.blocking import PsycopgSession, Raw
+from paxcommit_psycopg.blocking import PsycopgSession
 from paxcommit_psycopg.failures import translate, translate_connect
 
 __all__ = ["PsycopgAsyncPool", "PsycopgPool"]
@@ -47,6 +49,8 @@ class PsycopgPool:
     """
 
     def __init__(self, dsn: str, *, max_size: int, timeout: float) -> None:
+        self._timeout = timeout
+        self._closed = False
         self._failures = failures = _Failures()
 
         class Connection(psycopg.Connection[Any]):
@@ -64,7 +68,6 @@ class PsycopgPool:
             kwargs={"autocommit": True, **dsns.options(timeout)},
             min_size=0,
             max_size=max_size,
-            reset=_reset,
             reconnect_timeout=0,  # the next to ask tries again; no storm on a server that is away
             open=False,
         )
@@ -72,10 +75,13 @@ class PsycopgPool:
     def acquire(self, timeout: float) -> PsycopgSession:
         """See `SyncPool.acquire`."""
         since = time.monotonic()
+        if self._closed:
+            raise Unanswered("the pool is closed")
         try:
             self._pool.open()
             while is_stale(raw := self._pool.getconn(since + timeout - time.monotonic())):
-                _put_away(self._pool, raw)
+                raw.pgconn.finish()
+                self._pool.putconn(raw)
         except psycopg_pool.PoolTimeout:
             raise self._failures.explain(since, timeout) from None
         except Exception as exc:
@@ -84,13 +90,25 @@ class PsycopgPool:
 
     def release(self, session: SyncSession) -> None:
         """See `SyncPool.release`."""
-        if session.broken or session.in_transaction:
+        try:
+            if session.broken or session.in_transaction:
+                session.discard()
+            else:
+                watchdog = threading.Timer(self._timeout, session.discard)
+                watchdog.start()
+                try:
+                    session.execute(RESET)
+                finally:
+                    watchdog.cancel()
+        except Exception:  # noqa: BLE001 - nobody knows what the next user would find
             session.discard()
-        with suppress(Exception):
-            self._pool.putconn(session.raw)
+        finally:
+            with suppress(Exception):
+                self._pool.putconn(session.raw)
 
     def close(self, timeout: float) -> None:
         """See `SyncPool.close`."""
+        self._closed = True
         with suppress(Exception):
             self._pool.close(timeout)
 
@@ -105,6 +123,8 @@ class PsycopgAsyncPool:
     """
 
     def __init__(self, dsn: str, *, max_size: int, timeout: float) -> None:
+        self._timeout = timeout
+        self._closed = False
         self._failures = failures = _Failures()
 
         class Connection(psycopg.AsyncConnection[Any]):
@@ -122,7 +142,6 @@ class PsycopgAsyncPool:
             kwargs={"autocommit": True, **dsns.options(timeout)},
             min_size=0,
             max_size=max_size,
-            reset=_reset_async,
             reconnect_timeout=0,  # the next to ask tries again; no storm on a server that is away
             open=False,
         )
@@ -130,6 +149,8 @@ class PsycopgAsyncPool:
     async def acquire(self, timeout: float) -> PsycopgAsyncSession:
         """See `AsyncPool.acquire`."""
         since = time.monotonic()
+        if self._closed:
+            raise Unanswered("the pool is closed")
         try:
             await self._pool.open()
             while is_stale(raw := await self._pool.getconn(since + timeout - time.monotonic())):
@@ -143,25 +164,20 @@ class PsycopgAsyncPool:
 
     async def release(self, session: AsyncSession) -> None:
         """See `AsyncPool.release`."""
-        if session.broken or session.in_transaction:
+        try:
+            if session.broken or session.in_transaction:
+                session.discard()
+            else:
+                async with asyncio.timeout(self._timeout):
+                    await session.execute(RESET)
+        except Exception:  # noqa: BLE001 - nobody knows what the next user would find
             session.discard()
-        with suppress(Exception):
-            await self._pool.putconn(session.raw)
+        finally:
+            with suppress(Exception):
+                await self._pool.putconn(session.raw)
 
     async def close(self, timeout: float) -> None:
         """See `AsyncPool.close`."""
+        self._closed = True
         with suppress(Exception):
             await self._pool.close(timeout)
-
-
-def _put_away(pool: psycopg_pool.ConnectionPool[Any], raw: Raw) -> None:
-    raw.pgconn.finish()
-    pool.putconn(raw)
-
-
-def _reset(raw: Raw) -> None:
-    raw.execute(RESET)
-
-
-async def _reset_async(raw: AsyncRaw) -> None:
-    await raw.execute(RESET)

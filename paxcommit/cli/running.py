@@ -13,10 +13,10 @@ import typer
 from rich.console import Console, Group
 from rich.text import Text
 
-from paxcommit.cli.driver import choose_driver
 from paxcommit.cli.exits import Exit
 from paxcommit.cli.report import Report
 from paxcommit.cli.telling import Trouble, trouble
+from paxcommit.drivers import choose_async
 from paxcommit.errors import PaxcommitError
 from paxcommit.ports import AsyncDriver
 from paxcommit.settings import Settings
@@ -33,11 +33,13 @@ class Context:
     Attributes:
         settings: Loaded and valid.
         driver: An installed one.
+        driver_name: The one asked for, None for any.
         as_json: Whether standard output belongs to the one JSON document.
     """
 
     settings: Settings
     driver: AsyncDriver
+    driver_name: str | None
     as_json: bool
 
 
@@ -51,7 +53,7 @@ def run(
     """Run an async command to its end and exit with its code."""
 
     def call() -> Report:
-        context = Context(Settings.load(config), choose_driver(driver), as_json)
+        context = Context(Settings.load(config), choose_async(driver), driver, as_json)
         return asyncio.run(command(context))
 
     run_plain(call, as_json=as_json)

@@ -6,28 +6,24 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paxcommit.ids import Gid
+from paxcommit.sql.finish import PreparedBranch
 from paxcommit.sql.statement import Sql, Statements
 
-__all__ = ["Blocked", "Kind", "PreparedXact", "read_blocked", "read_prepared"]
+__all__ = ["Blocked", "Kind", "kind_of", "read_blocked"]
 
-_PREPARED = """
-select gid, owner::text, transaction::text,
-       extract(epoch from clock_timestamp() - prepared)::float8
-from pg_prepared_xacts
-where database = current_database() and (cardinality($1::text[]) = 0 or gid = any($1))
-order by prepared, gid
-"""
-
-# A row lock is waited for as the transactionid of its holder; table and other locks are matched
-# whole.  Who queues behind a blocked session is blocked as well.
+# A prepared transaction's locks have no pid, and the virtual id they share is known only from the
+# lock on its own xid.  A row lock is waited for as the transactionid of its holder; table and other
+# locks are matched whole.  Who queues behind a blocked session is blocked as well.
 _BLOCKED = """
 with recursive xact as (
     select gid, transaction from pg_prepared_xacts
     where database = current_database() and gid = any($1)
 ), held as (
-    select xact.gid, l.* from pg_locks l join xact
-        on l.pid is null and l.virtualtransaction = '-1/' || xact.transaction::text
+    select xact.gid, l.*
+    from xact
+    join pg_locks own on own.pid is null and own.locktype = 'transactionid' and own.granted
+        and own.transactionid = xact.transaction
+    join pg_locks l on l.pid is null and l.virtualtransaction = own.virtualtransaction
 ), blocked(gid, pid) as (
     select held.gid, w.pid
     from pg_locks w join held on w.locktype = held.locktype
@@ -60,42 +56,22 @@ class Kind(enum.Enum):
     OTHER = "somebody else's"
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedXact:
-    """One row of ``pg_prepared_xacts``.
+def kind_of(branch: PreparedBranch, digest: str | None, participant: str) -> Kind:
+    """Tell whose a prepared transaction is; only `Kind.OURS` may ever be touched (R2, trap 10).
 
-    Attributes:
-        gid: As it is spelt there.
-        owner: The role that may finish it.
-        xid: Its PostgreSQL transaction id.
-        age: Seconds since PREPARE, by that server's clock.
+    Args:
+        branch: As it was found.
+        digest: Of our epoch record, or None if it is not known.
+        participant: The name of the database it was found in.
     """
-
-    gid: str
-    owner: str
-    xid: str
-    age: float
-
-    @property
-    def parsed(self) -> Gid | None:
-        """The gid, if it is one of paxcommit's (any cluster's)."""
-        return Gid.parse(self.gid)
-
-    def kind(self, digest: str | None, participant: str) -> Kind:
-        """Tell whose it is; only `Kind.OURS` may ever be touched (R2, trap 10).
-
-        Args:
-            digest: Of our epoch record, or None if it is not known.
-            participant: The name of the database it was found in.
-        """
-        gid = self.parsed
-        if gid is None:
-            if self.gid.startswith("paxcommit-doctor:"):
-                return Kind.PROBE
-            return Kind.MALFORMED if self.gid.startswith("paxcommit:") else Kind.OTHER
-        if gid.digest != digest:
-            return Kind.FOREIGN
-        return Kind.OURS if gid.participant == participant else Kind.MISPLACED
+    gid = branch.gid
+    if gid is None:
+        if branch.text.startswith("paxcommit-doctor:"):
+            return Kind.PROBE
+        return Kind.MALFORMED if branch.text.startswith("paxcommit:") else Kind.OTHER
+    if gid.digest != digest:
+        return Kind.FOREIGN
+    return Kind.OURS if gid.participant == participant else Kind.MISPLACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +91,6 @@ class Blocked:
     user: str
     application: str
     waiting: float
-
-
-def read_prepared(gids: Iterable[str] = ()) -> Statements[list[PreparedXact]]:
-    """List the prepared transactions of the connected database, oldest first.
-
-    Args:
-        gids: Only these; all if empty.
-    """
-    result = yield Sql(_PREPARED, (list(gids),))
-    return [PreparedXact(*row) for row in result.rows]
 
 
 def read_blocked(gids: Iterable[str]) -> Statements[list[Blocked]]:

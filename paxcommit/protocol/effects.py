@@ -170,12 +170,12 @@ class FenceBlocked:
     Attributes:
         prepared: A gid, or a wait whose ``pg_blocking_pids`` is {0}.
         pid: Else the running backend waited for, 0 if it was gone when we looked.
-        backend_start: When that backend started, as the server spells it.
+        backend_start: When that backend started, in microseconds since 1970.
     """
 
     prepared: bool
     pid: int = 0
-    backend_start: str = ""
+    backend_start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Terminate:
 
     participant: str
     pid: int
-    backend_start: str
+    backend_start: int
     step: ClassVar[str] = "terminate"
 
 

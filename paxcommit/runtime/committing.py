@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import assert_never
 
 from paxcommit.errors import InvariantViolation
 from paxcommit.ids import Gid
@@ -19,14 +21,22 @@ from paxcommit.protocol.effects import (
     Verdict,
 )
 from paxcommit.protocol.finishing import Applied, Damage, FinishAnswer, NotApplied
-from paxcommit.protocol.resource_manager import BranchAnswer, Unknown, judge_error
+from paxcommit.protocol.resource_manager import (
+    BranchAnswer,
+    OnlyCommitted,
+    Unknown,
+    WroteNothing,
+    judge_error,
+)
 from paxcommit.runtime.plan import Ask, Call, Plan, branch, standing
 from paxcommit.sql import branch as branch_sql
 from paxcommit.sql import finish as finish_sql
 from paxcommit.sql import participant as participant_sql
 from paxcommit.sql.statement import DatabaseError, Statements, Unanswered
 
-__all__ = ["Enlisted", "operate", "record_damage"]
+__all__ = ["Enlisted", "operate"]
+
+_log = logging.getLogger("paxcommit.commit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +65,14 @@ def operate(effect: Effect, enlisted: dict[str, Enlisted]) -> Plan[Event]:
             it = enlisted[name]
             return (yield from _ask_branch(name, _prepare(it)))
         case CommitOnly(participant=name):
-            return (yield from _ask_branch(name, branch_sql.commit_only(enlisted[name].gid)))
+            it = enlisted[name]
+            return (yield from _ask_branch(name, branch_sql.commit_only(it.gid, it.role)))
         case CommitReader(participant=name):
-            return (yield from _ask_branch(name, branch_sql.commit_reader(enlisted[name].gid.txid)))
+            return (yield from _ask_branch(name, _commit_reader(enlisted[name])))
         case Apply(participant=name, verdict=verdict):
             answer = yield from _apply(name, enlisted[name].gid, verdict)
             if isinstance(answer, Damage):
-                yield from record_damage(name, enlisted[name].gid, answer)
+                yield from _record_damage(name, enlisted[name].gid, answer)
             return ApplyAnswered(name, answer)
         case _:
             raise InvariantViolation(f"a coordinator has no use for {effect}")
@@ -71,13 +82,17 @@ def _prepare(it: Enlisted) -> Statements[BranchAnswer]:
     return branch_sql.prepare_branch(it.gid, it.role, declared_read_only=it.read_only)
 
 
+def _commit_reader(it: Enlisted) -> Statements[BranchAnswer]:
+    answer = yield from branch_sql.commit_reader(it.gid.txid)
+    return OnlyCommitted() if isinstance(answer, WroteNothing) else answer
+
+
 def _ask_branch(name: str, statements: Statements[BranchAnswer]) -> Plan[Event]:
     (answer,) = yield [Call(branch(name), statements)]
-    match answer:
-        case DatabaseError():
-            answer = judge_error(answer.sqlstate, answer.message)
-        case Exception():
-            answer = Unknown(str(answer))
+    if isinstance(answer, DatabaseError):
+        answer = judge_error(answer.sqlstate, answer.message)
+    elif isinstance(answer, Exception):
+        answer = Unknown(str(answer))
     return BranchAnswered(name, answer)
 
 
@@ -90,9 +105,13 @@ def _apply(name: str, gid: Gid, verdict: Verdict) -> Plan[FinishAnswer]:
         case Verdict.ROLL_BACK_OPEN:
             yield [Call(branch(name), branch_sql.rollback())]
         case Verdict.COMMIT_READER:
-            yield [Call(branch(name), branch_sql.end_reader(gid.txid, commit=True))]
+            (no,) = yield [Call(branch(name), branch_sql.end_reader(gid.txid, commit=True))]
+            if no is not None:
+                _log.warning("%s: the reader %s was not committed: %s", gid.txid, name, no)
         case Verdict.ROLL_BACK_READER:
             yield [Call(branch(name), branch_sql.end_reader(gid.txid, commit=False))]
+        case _:
+            assert_never(verdict)
     # A transaction that wrote nothing, or was never prepared, is gone with its connection.
     return Applied()
 
@@ -108,8 +127,9 @@ def _finish(name: str, gid: Gid, *, commit: bool) -> Plan[FinishAnswer]:
     return NotApplied(str(answer)) if isinstance(answer, Exception) else answer
 
 
-def record_damage(name: str, gid: Gid, damage: Damage) -> Plan[None]:
+def _record_damage(name: str, gid: Gid, damage: Damage) -> Plan[None]:
     """Keep damage where `paxcommit status` finds it: in the participant's database."""
+    _log.error("damage at %s, transaction %s: %s", name, gid.txid, damage.detail)
     yield [
         Call(
             standing(name),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from paxcommit.errors import PaxcommitError
-from paxcommit.protocol.messages import AcceptorAnswer, Request
+from paxcommit.errors import InvariantViolation, PaxcommitError
+from paxcommit.protocol.messages import AcceptorAnswer, AcceptorName, Request
+from paxcommit.runtime.membership import Membership
+from paxcommit.runtime.plan import Where
+from paxcommit.runtime.timing import Timing
 from paxcommit.sql.statement import DatabaseError, Sql, Statements, Unanswered
 
-__all__ = ["FAILURES", "LinkPlan", "heartbeat"]
+__all__ = ["FAILURES", "LinkPlan", "heartbeat", "plan_link"]
 
 FAILURES = (DatabaseError, Unanswered, PaxcommitError)
 """What statements on a link may raise without the link being at fault."""
@@ -20,7 +23,8 @@ class LinkPlan:
     """What a link is for.
 
     Attributes:
-        name: For logs and answers.
+        server: The acceptor's or participant's name.
+        name: For logs.
         setup: Statements to run on every new connection, before anything else.
         down: Called when the connection is lost.
         batch: How to ask an acceptor many requests in one call.
@@ -28,6 +32,7 @@ class LinkPlan:
         heartbeat: Seconds after which an idle connection is tried.
     """
 
+    server: str
     name: str
     setup: Callable[[], Statements[None]]
     down: Callable[[], None]
@@ -39,3 +44,42 @@ class LinkPlan:
 def heartbeat() -> Statements[None]:
     """Try an idle connection."""
     yield Sql("SELECT 1")
+
+
+def plan_link(
+    where: Where,
+    members: Membership,
+    acceptors: Mapping[AcceptorName, str],
+    timing: Timing,
+) -> tuple[str, LinkPlan]:
+    """Return the DSN and the plan of a link.
+
+    Raises:
+        Unanswered: The settings of this process do not name that server.
+    """
+    name = where.name
+    if where.kind == "acceptor":
+        return acceptors[name], LinkPlan(
+            server=name,
+            name=f"acceptor {name}",
+            setup=members.acceptor_setup(name),
+            down=lambda: members.lost(name),
+            batch=members.batch(name),
+            timeout=timing.acceptor,
+            heartbeat=timing.heartbeat,
+        )
+    if name not in members.sites:
+        raise Unanswered(f"participant {name} is not in the settings of this process")
+    return members.sites[name].dsn, LinkPlan(
+        server=name,
+        name=f"participant {name}",
+        setup=members.participant_setup(name),
+        down=lambda: None,
+        batch=_no_votes,
+        timeout=timing.participant,
+        heartbeat=timing.heartbeat,
+    )
+
+
+def _no_votes(requests: Sequence[Request]) -> Statements[list[AcceptorAnswer]]:
+    raise InvariantViolation(f"a participant was asked to vote: {requests}")

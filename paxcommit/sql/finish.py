@@ -11,6 +11,7 @@ from paxcommit.sql.statement import DatabaseError, Sql, Statements
 
 __all__ = [
     "PreparedBranch",
+    "branch_kind",
     "commit_prepared",
     "fence",
     "prepared_branches",
@@ -134,17 +135,26 @@ def fence(digest: str, txid: TxId, participant: str) -> Statements[FinishAnswer]
             )
 
 
+def branch_kind(digest: str, txid: TxId, participant: str) -> Statements[str | None]:
+    """Read the ledger: the kind of the row that is committed here for the transaction, or None.
+
+    Raises:
+        DatabaseError: This database is not that participant, or the server refused.
+    """
+    result = yield Sql(
+        "SELECT paxcommit.branch_kind($1::text, $2::bigint, $3::bigint, $4::bigint, $5::text)",
+        (digest, txid.epoch, txid.coordinator, txid.seq, participant),
+    )
+    kind: str | None = result.rows[0][0]
+    return kind
+
+
 def _ledger(gid: Gid) -> Statements[tuple[str | None, str | None]]:
     """Return the kind of the branch's row, or None; and why that could not be read."""
-    txid = gid.txid
     try:
-        result = yield Sql(
-            "SELECT paxcommit.branch_kind($1::text, $2::bigint, $3::bigint, $4::bigint, $5::text)",
-            (gid.digest, txid.epoch, txid.coordinator, txid.seq, gid.participant),
-        )
+        return (yield from branch_kind(gid.digest, gid.txid, gid.participant)), None
     except DatabaseError as error:
         return None, f"the ledger is not readable: {error}"
-    return result.rows[0][0], None
 
 
 def _after_error(gid: Gid, error: DatabaseError, *, wanted: str) -> Statements[FinishAnswer]:

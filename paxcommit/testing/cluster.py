@@ -25,7 +25,8 @@ class Cluster:
     """Independent PostgreSQL servers, started together and gone without a trace afterwards.
 
     A context manager that blocks only on entry and exit, so it suits async tests as well.  The
-    servers end, and their files go, however this process ends.
+    servers end, and their files go, however this process ends (but containers outlive its SIGKILL
+    unless Ryuk, the reaper of testcontainers, is enabled).
 
     Args:
         servers: How many.
@@ -68,7 +69,7 @@ class Cluster:
         if self.servers:
             raise UsageError("the cluster is started already")
         self._owner = os.getpid()
-        atexit.register(self.close)
+        atexit.register(self.close)  # of containers, the warden knows nothing
         try:
             self._make()
             for server in self.servers:

@@ -22,7 +22,7 @@ IMAGE_VARIABLE = "PAXCOMMIT_TEST_IMAGE"
 
 _IMAGE = "postgres:18"
 _INSIDE = 5432
-# outside of any volume that an image declares, so that it lives and dies with the container
+# a volume of our own: another container can copy it while this one is stopped
 _HOME = PurePosixPath("/var/lib/paxcommit")
 _CONF = "postgresql.auto.conf"
 _SCRIPT = "/docker-entrypoint-initdb.d/paxcommit.sql"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -24,7 +25,8 @@ __all__ = ["LocalServer"]
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _ORPHAN_SECONDS = 20.0
-_CLOSE_SECONDS = 8.0
+_FOLLOW_SECONDS = 2.0
+_CLOSE_SECONDS = 8.0  # more than the 5 s after which a postmaster kills its children
 _PORT_TRIES = 5
 _LOG_TAIL = 2_000
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -148,6 +150,8 @@ class LocalServer(Server):
     def kill(self) -> None:
         """See `Server.kill`."""
         self._running().kill()
+        if not self._has_ended(_FOLLOW_SECONDS):
+            self._kill_orphans()
         self._await_end(_ORPHAN_SECONDS)
 
     def configure(self, **settings: Setting | None) -> None:
@@ -194,6 +198,7 @@ class LocalServer(Server):
             self._process.send_signal(how)
         if not self._has_ended(_CLOSE_SECONDS):
             self._process.kill()
+            self._kill_orphans()
         self._await_end(_ORPHAN_SECONDS)
 
     @property
@@ -262,6 +267,13 @@ class LocalServer(Server):
     def _has_ended(self, seconds: float) -> bool:
         """Whether the postmaster and all its children end within `seconds`."""
         return self._lifeline is None or bool(select.select([self._lifeline], [], [], seconds)[0])
+
+    def _kill_orphans(self) -> None:
+        """SIGKILL what works in the data directory: a busy backend does not see its server die."""
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
+                if link.readlink() == self.data_dir:
+                    os.kill(int(link.parent.name), signal.SIGKILL)
 
     def _await_end(self, seconds: float) -> None:
         if self._process is None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -265,3 +266,18 @@ def eventually() -> Callable[[Place, str], Awaitable[Any]]:
         pytest.fail(f"never came true: {question}")
 
     return ask
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine where connecting is refused."""
+    with socket.socket() as bound:  # bound, so that nobody takes it; not listening
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port of this machine where connections are taken, and never a word is said."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield server.getsockname()[1]

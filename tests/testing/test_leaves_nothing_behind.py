@@ -53,15 +53,19 @@ class Watched:
         line = self.process.stdout.readline()
         assert line, self.process.communicate()[1]
         self.told: dict[str, Any] = json.loads(line)
-        self.handles = []
-        for pid in (*self.told["pids"], self.told["warden"]):
-            self.handles.append(os.pidfd_open(pid))
-            stack.callback(os.close, self.handles[-1])
+        self.warden = self._open(self.told["warden"], stack)
+        self.servers = [self._open(pid, stack) for pid in self.told["pids"]]
+
+    @staticmethod
+    def _open(pid: int, stack: ExitStack) -> int:
+        handle = os.pidfd_open(pid)
+        stack.callback(os.close, handle)
+        return handle
 
     def nothing_is_left(self) -> bool:
-        for handle in self.handles:
-            assert select.select([handle], [], [], _SECONDS)[0], "a process is left"
-        return not Path(self.told["folder"]).exists()
+        assert select.select([self.warden], [], [], _SECONDS)[0], "the warden is left"
+        ended = select.select(self.servers, [], [], 0)[0]
+        return ended == self.servers and not Path(self.told["folder"]).exists()
 
 
 @pytest.fixture
@@ -115,16 +119,34 @@ def test_after_exit_without_close(stack: ExitStack) -> None:
 
 
 def test_after_ctrl_c(stack: ExitStack) -> None:
-    """Ctrl-C goes to the whole foreground group; the servers must not see it before us."""
     watched = Watched(HOLD, stack)
     os.killpg(watched.process.pid, signal.SIGINT)
     assert "KeyboardInterrupt" in watched.process.communicate(timeout=_SECONDS)[1]
     assert watched.nothing_is_left()
 
 
+CLEAN_UP = """
+with Cluster(1) as cluster:
+    try:
+        tell(cluster)
+        sys.stdin.read()
+    except KeyboardInterrupt:
+        print(cluster.servers[0].execute("select 1"))
+"""
+
+
+def test_ctrl_c_leaves_the_servers_to_us(stack: ExitStack) -> None:
+    """It goes to the whole foreground group, but whoever cleans up may need the servers."""
+    watched = Watched(CLEAN_UP, stack)
+    os.killpg(watched.process.pid, signal.SIGINT)
+    assert watched.process.communicate(timeout=_SECONDS)[0] == "[(1,)]\n"
+    assert watched.nothing_is_left()
+
+
 def test_after_sigkill_of_the_parent(stack: ExitStack) -> None:
+    """Of its whole process group even, as impatient supervisors do."""
     watched = Watched(HOLD, stack)
-    watched.process.kill()
+    os.killpg(watched.process.pid, signal.SIGKILL)
     assert watched.nothing_is_left()
 
 
@@ -174,3 +196,24 @@ def test_a_forked_child_does_not_keep_the_servers(stack: ExitStack) -> None:
     stack.callback(os.kill, watched.told["child"], signal.SIGKILL)
     watched.process.kill()
     assert watched.nothing_is_left()
+
+
+CONTAINER = """
+cluster = Cluster(1, backend="containers")
+cluster.start()
+print(json.dumps({"pids": [], "warden": warden().pid, "folder": "/nowhere",
+                  "container": cluster.servers[0]._container.id}), flush=True)
+"""
+
+
+@pytest.mark.containers
+def test_after_exit_no_container_is_left(stack: ExitStack) -> None:
+    import docker
+    import docker.errors
+
+    watched = Watched(CONTAINER, stack)
+    assert watched.process.wait(_SECONDS) == 0
+    engine = docker.from_env()
+    stack.callback(engine.close)
+    with pytest.raises(docker.errors.NotFound):
+        engine.containers.get(watched.told["container"])

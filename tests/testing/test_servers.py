@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -74,8 +75,27 @@ def test_immediate_stop_is_a_crash(server: Server) -> None:
     assert "automatic recovery in progress" in server.log()
 
 
-def test_kill_ends_every_process_so_that_start_works_at_once(server: Server) -> None:
-    for _ in range(3):  # an orphan still attached to shared memory would make a start fail
+@contextlib.contextmanager
+def _busy(server: Server, rounds: int) -> Iterator[None]:
+    """Keep one backend busy computing, so that it does not see its postmaster die."""
+
+    def compute() -> None:
+        with contextlib.suppress(Exception):  # its server goes away
+            server.execute(f"do $$ begin for i in 1..{rounds} loop end loop; end $$")
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    watching = "select 1 from pg_stat_activity where query like 'do $$%' and state = 'active'"
+    while thread.is_alive() and not server.execute(watching):
+        pass
+    yield
+    thread.join()
+
+
+@pytest.mark.parametrize("rounds", [30_000_000, 2_000_000_000])
+def test_kill_ends_every_process_so_that_start_works_at_once(server: Server, rounds: int) -> None:
+    """A busy backend outlives its postmaster, and its hold on shared memory forbids a start."""
+    with _busy(server, rounds):
         server.kill()
         assert not server.is_running
         server.start()

@@ -89,7 +89,7 @@ class Link:
         try:
             answer: AcceptorAnswer = await self._submit(request).future
         except FAILURES as error:
-            return NoAnswer(request.txid, self._plan.name, str(error))
+            return NoAnswer(request.txid, self._plan.server, str(error))
         return answer
 
     async def close(self) -> None:

@@ -88,7 +88,7 @@ class Link:
         try:
             answer: AcceptorAnswer = self._submit(request).result()
         except FAILURES as error:
-            return NoAnswer(request.txid, self._plan.name, str(error))
+            return NoAnswer(request.txid, self._plan.server, str(error))
         return answer
 
     def close(self) -> None:

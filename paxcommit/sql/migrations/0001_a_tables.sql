@@ -133,13 +133,15 @@ END
 $$;
 
 -- Under a stronger level a statement may work on a snapshot older than the lock it waited for (R11).
-CREATE FUNCTION paxcommit.require_read_committed() RETURNS void
+CREATE FUNCTION paxcommit.require_fit_session() RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'paxcommit needs READ COMMITTED here, not %',
             current_setting('transaction_isolation') USING ERRCODE = 'PX004';
+    ELSIF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'this server is a standby' USING ERRCODE = 'PX002';
     END IF;
 END
 $$;

@@ -53,7 +53,7 @@ DECLARE
     answered boolean := false;
     answer record;
 BEGIN
-    PERFORM paxcommit.require_read_committed();
+    PERFORM paxcommit.require_fit_session();
     IF current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off' THEN
         RAISE EXCEPTION 'an acceptor needs fsync and full_page_writes; one is off'
             USING ERRCODE = 'PX005';
@@ -61,7 +61,7 @@ BEGIN
     IF cardinality(_coordinators) = 0
        OR cardinality(_coordinators) <> (
             SELECT count(DISTINCT (q.c, q.s)) FROM unnest(_coordinators, _seqs) AS q (c, s))
-       OR cardinality(_coordinators) <> ALL (ARRAY[cardinality(_seqs), cardinality(_ballots)])
+       OR cardinality(_coordinators) <> ANY (ARRAY[cardinality(_seqs), cardinality(_ballots)])
        OR _phase = 2 AND cardinality(_votes) <> cardinality(_coordinators)
        -- R6: phase 1 is for ballots of 1 and above; 0 has one owner.
        OR EXISTS (SELECT FROM unnest(_ballots) AS q (b)
@@ -231,7 +231,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM paxcommit.require_read_committed();
+    PERFORM paxcommit.require_fit_session();
     PERFORM paxcommit.force_synchronous_commit();
     PERFORM paxcommit.notice_loss(
         _identity,
@@ -304,7 +304,7 @@ DECLARE
     lost boolean;
     standing paxcommit.participant%ROWTYPE;
 BEGIN
-    PERFORM paxcommit.require_read_committed();
+    PERFORM paxcommit.require_fit_session();
     PERFORM paxcommit.force_synchronous_commit();
     SELECT m.lost_votes INTO lost
     FROM paxcommit.epoch AS e CROSS JOIN paxcommit.myself AS m
@@ -392,7 +392,7 @@ DECLARE
     content jsonb := _record::jsonb;
     standing text;
 BEGIN
-    PERFORM paxcommit.require_read_committed();
+    PERFORM paxcommit.require_fit_session();
     PERFORM paxcommit.force_synchronous_commit();
     IF NOT EXISTS (
         SELECT FROM paxcommit.myself AS m

@@ -92,7 +92,7 @@ DECLARE
     is_retired boolean;
     standing text;
 BEGIN
-    PERFORM paxcommit.require_read_committed();
+    PERFORM paxcommit.require_fit_session();
     PERFORM paxcommit.force_synchronous_commit();
     SELECT p.retired INTO is_retired FROM paxcommit.participant_epoch AS p
     WHERE p.epoch = _epoch AND p.digest = _digest AND p.participant = _participant
@@ -202,7 +202,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM paxcommit.require_read_committed();
+    PERFORM paxcommit.require_fit_session();
     PERFORM paxcommit.force_synchronous_commit();
     INSERT INTO paxcommit.participant_epoch (epoch, digest, participant)
     VALUES (_epoch, _digest, _participant) ON CONFLICT DO NOTHING;

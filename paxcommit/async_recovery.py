@@ -1,0 +1,168 @@
+"""`AsyncRecovery`: finishes what dead or silent coordinators left, on asyncio (R25 to R28)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from paxcommit.drivers import choose_async
+from paxcommit.errors import ClusterError, PaxcommitError
+from paxcommit.ids import TxId
+from paxcommit.protocol.recovery import RecoveryMachine
+from paxcommit.protocol.values import Outcome
+from paxcommit.protocol.watching import Case
+from paxcommit.reports import RecoveryReport, Resolved
+from paxcommit.resolving import asked, forced, from_case, look_for_one_phase
+from paxcommit.runtime.aio.network import Network
+from paxcommit.runtime.aio.run import drive
+from paxcommit.runtime.recovering import Sweep, operate, sweep
+from paxcommit.settings import Settings, SettingsSource
+from paxcommit.wiring import acceptor_dsns, make_membership, make_timing
+
+__all__ = ["AsyncRecovery"]
+
+_log = logging.getLogger("paxcommit.recovery")
+
+_AT_ONCE = 32
+"""Transactions resolved at the same time, at most."""
+
+
+class AsyncRecovery:
+    """Resolves transactions.  Any number of them may run at once, anywhere (R25).
+
+    Open one with `AsyncRecovery.open`; a coordinator opened with ``recover=True`` has its own.
+    """
+
+    def __init__(self, settings: Settings, network: Network) -> None:
+        self._settings = settings
+        self._network = network
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._busy: dict[TxId, asyncio.Task[Resolved]] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, settings: SettingsSource = None, *, driver: str | None = None
+    ) -> AsyncIterator[AsyncRecovery]:
+        """Connect to the acceptors and participants, without taking part in anything.
+
+        Args:
+            settings: See `Settings.load`.
+            driver: See `AsyncCoordinator.open`.
+
+        Raises:
+            ConfigurationError, NotEnoughAcceptors, IdentityMismatch: See `AsyncCoordinator.open`.
+        """
+        loaded = Settings.load(settings)
+        members = make_membership(loaded, None)
+        network = Network(choose_async(driver), members, acceptor_dsns(loaded), make_timing(loaded))
+        try:
+            await network.open()
+            recovery = cls(loaded, network)
+            try:
+                yield recovery
+            finally:
+                await recovery.stop()
+        finally:
+            await network.close()
+
+    async def run_once(self) -> RecoveryReport:
+        """Look at every participant once, and resolve what is dead or late.
+
+        Returns:
+            What was found and done; a transaction that cannot be decided now is in it as open.
+        """
+        found = await self._sweep()
+        resolved = await asyncio.gather(*(self._take_up(case) for case in found.cases))
+        return RecoveryReport(
+            len(found.seen), tuple(resolved), tuple(found.foreign), found.unreachable
+        )
+
+    async def watch(self) -> None:
+        """Look again and again, until cancelled; one slow transaction holds up no other."""
+        while True:
+            try:
+                found = await self._sweep()
+                for case in found.cases:
+                    self._take_up(case)
+            except PaxcommitError as error:
+                _log.warning("recovery cannot look now: %s", error)
+            await asyncio.sleep(self._settings.recovery.poll_interval)
+
+    async def resolve(self, txid: TxId, *, force: bool = False) -> Resolved:
+        """Find out about one transaction, without a branch to begin from (R23).
+
+        Args:
+            txid: The transaction.
+            force: Decide it if it is open, and apply the decision.
+
+        Raises:
+            ClusterError: Its epoch is not known here.
+            NotEnoughAcceptors: With `force`, fewer than F+1 acceptors answer.
+        """
+        members = self._network.members
+        if txid.epoch != members.record.epoch:
+            raise ClusterError(f"epoch {txid.epoch} of {txid} is not known; there is epoch 1 only")
+        registered = await self._network.run(members.registered()) if force else ()
+        resolved = await self._drive(
+            forced(txid, self._settings, members, registered)
+            if force
+            else asked(txid, self._settings, members)
+        )
+        if resolved.outcome is Outcome.OPEN and not force:
+            return await self._network.run(look_for_one_phase(resolved, members))
+        return resolved
+
+    # --- beside a coordinator -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Watch in the background."""
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self.watch())
+
+    async def stop(self) -> None:
+        """Stop watching; what is being resolved is left to other recoverers, safely."""
+        tasks: list[asyncio.Task[None] | asyncio.Task[Resolved]] = [*self._busy.values()]
+        if self._watching is not None:
+            tasks.append(self._watching)
+            self._watching = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    async def _sweep(self) -> Sweep:
+        members = self._network.members
+        return await self._network.run(sweep(members, tuple(members.sites)))
+
+    def _take_up(self, case: Case) -> asyncio.Task[Resolved]:
+        """Resolve a transaction, unless that is under way already."""
+        task = self._busy.get(case.txid)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._resolve_case(case))
+            self._busy[case.txid] = task
+            task.add_done_callback(lambda _: self._busy.pop(case.txid, None))
+        return task
+
+    async def _resolve_case(self, case: Case) -> Resolved:
+        async with self._slots:
+            return await self._drive(from_case(case, self._settings, self._network.members))
+
+    async def _drive(self, machine: RecoveryMachine) -> Resolved:
+        members = self._network.members
+        try:
+            await drive(
+                machine,
+                lambda effect: operate(effect, machine.txid, members),
+                self._network.perform,
+                abandon=lambda _: None,
+                tell=lambda _: None,
+            )
+        except PaxcommitError:
+            _log.exception("transaction %s could not be resolved", machine.txid)
+        return Resolved.of(machine).logged(_log)

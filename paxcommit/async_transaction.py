@@ -1,0 +1,260 @@
+"""One transaction on asyncio: `AsyncTransaction`, as `AsyncCoordinator.transaction` makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from paxcommit.errors import ConfigurationError, EnlistError, ParticipantUnavailable, UsageError
+from paxcommit.ids import TxId
+from paxcommit.ports import AsyncSession, BeginOptions, Isolation
+from paxcommit.protocol.coordinator import CommitMachine
+from paxcommit.protocol.effects import Tell
+from paxcommit.protocol.values import Outcome
+from paxcommit.runtime.aio.run import drive, run_statements
+from paxcommit.runtime.committing import operate
+from paxcommit.runtime.plan import Ask, Call, Step, standing
+from paxcommit.sql.branch import open_branch
+from paxcommit.sql.enlisting import as_owner
+from paxcommit.sql.statement import DatabaseError, Unanswered
+from paxcommit.sql.stuck import terminate_preparer
+from paxcommit.transactions import TransactionState, Wait
+
+if TYPE_CHECKING:
+    from paxcommit.async_coordinator import AsyncCoordinator
+
+__all__ = ["AsyncTransaction"]
+
+_log = logging.getLogger("paxcommit.transaction")
+
+
+class AsyncTransaction:
+    """One transaction across several databases; made by `AsyncCoordinator.transaction`.
+
+    Leaving the ``async with`` block commits; an exception inside it aborts everywhere and is
+    raised again.  Used by one task, except that `connection` may be awaited for several
+    participants at once.
+    """
+
+    def __init__(
+        self, coordinator: AsyncCoordinator, state: TransactionState[AsyncSession], wait: Wait
+    ) -> None:
+        self._coordinator = coordinator
+        self._state = state
+        self._wait = wait
+        self._decided: asyncio.Event = asyncio.Event()
+
+    @property
+    def id(self) -> TxId:
+        """Its id; exists from the start.  ``str(tx.id)`` is what the command line takes."""
+        return self._state.txid
+
+    @property
+    def outcome(self) -> Outcome:
+        """As far as this process knows; `Outcome.OPEN` until it is told."""
+        return self._state.outcome
+
+    @property
+    def unapplied(self) -> Mapping[str, str]:
+        """Per participant, why the decision is not applied there yet; recovery will (R24)."""
+        return self._state.unapplied
+
+    async def connection(
+        self,
+        participant: str,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+    ) -> Any:
+        """Return the driver's own connection to the participant, in a transaction just begun.
+
+        Do not commit or roll back on it; the driver's savepoints are fine.  Asking again for the
+        same participant returns the same connection.
+
+        Args:
+            participant: Its name in the settings.
+            isolation: The isolation level; None: the transaction's, else the database's default.
+            read_only: Whether the server is to refuse writes; None: the transaction's.
+
+        Raises:
+            ConfigurationError: There is no such participant.
+            UsageError: The block was left.
+            ParticipantUnavailable: No connection came in time, or the server refused it; the
+                transaction goes on without it, unless you let the exception end the block.
+            NotEnoughAcceptors: The participant could not be registered (R2).
+        """
+        self._coordinator.check_process()
+        if (branch := self._state.branches.get(participant)) is not None:
+            if not branch.ours:
+                raise EnlistError(f"participant {participant!r} was enlisted; use that connection")
+            return branch.session.raw
+        role = self._coordinator.settings.participant(participant).role
+        self._state.join(participant)
+        try:
+            await self._coordinator.register(participant)
+            session = await self._coordinator.acquire(participant)
+        except BaseException:
+            self._state.joining.discard(participant)
+            raise
+        options = self._options(isolation, read_only)
+        return await self._begin(participant, session, options, role, ours=True)
+
+    async def enlist(
+        self,
+        participant: str,
+        connection: object,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+    ) -> None:
+        """Let a connection of your own run the participant's branch.
+
+        It must be idle, and lead to the participant's database.  A transaction is begun on it;
+        after the block it is idle again, and still yours.  After an error or a time-out in the
+        middle of the commit it is closed.
+
+        Args:
+            participant: Its name in the settings.
+            connection: A connection of the coordinator's driver.
+            isolation, read_only: As in `connection`.
+
+        Raises:
+            EnlistError: It cannot take part; it was left as it was.
+            ConfigurationError, UsageError, NotEnoughAcceptors: As in `connection`.
+        """
+        self._coordinator.check_process()
+        self._coordinator.settings.participant(participant)
+        session = self._coordinator.adopt(connection)
+        self._state.join(participant)
+        try:
+            await self._coordinator.register(participant)
+            owner = self._coordinator.members.owner(participant)
+        except BaseException:
+            self._state.joining.discard(participant)
+            raise
+        options = self._options(isolation, read_only)
+        await self._begin(participant, session, options, owner, ours=False)
+
+    def _options(self, isolation: Isolation | None, read_only: bool | None) -> BeginOptions:
+        defaults = self._state.options
+        return BeginOptions(
+            defaults.isolation if isolation is None else isolation,
+            defaults.read_only if read_only is None else read_only,
+        )
+
+    async def _begin(
+        self,
+        participant: str,
+        session: AsyncSession,
+        options: BeginOptions,
+        role: str | None,
+        *,
+        ours: bool,
+    ) -> Any:
+        try:
+            await session.begin(options)
+            await run_statements(session, open_branch(self.id))
+            if not ours and role is not None:
+                check = self._coordinator.members.identify(participant)
+                await run_statements(session, as_owner(role, check))
+            if self._state.phase != "open":
+                raise UsageError(f"transaction {self.id} was left meanwhile: nothing can join it")
+        except BaseException as error:
+            self._state.joining.discard(participant)
+            await asyncio.shield(self._give_back(participant, session, ours=ours))
+            raise _as_refusal(participant, error, ours=ours) from error
+        self._state.joined(
+            participant, session, role=role, read_only=bool(options.read_only), ours=ours
+        )
+        return session.raw
+
+    async def _give_back(self, participant: str, session: AsyncSession, *, ours: bool) -> None:
+        await session.settle()
+        if ours:
+            await self._coordinator.release(participant, session)
+
+    # --- the block ------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> AsyncTransaction:
+        self._coordinator.starting(self)
+        self._state.begin()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # In a forked child both would commit the same transaction, so not even a rollback (R1).
+        self._coordinator.check_process()
+        machine = self._state.end(error)
+        # R24: the commit is a task of its own; if this one is cancelled, that one goes on.
+        task = self._coordinator.background(self._run(machine), self)
+        if self._wait == "decided" and error is None:
+            await self._decided.wait()
+        else:
+            await asyncio.shield(task)
+        if error is None:
+            self._state.raise_unless_committed()
+
+    async def _run(self, machine: CommitMachine) -> None:
+        enlisted = {name: branch.enlisted for name, branch in self._state.branches.items()}
+        try:
+            await drive(
+                machine,
+                lambda effect: operate(effect, enlisted),
+                self._perform,
+                abandon=self._abandon,
+                tell=self._tell,
+            )
+        except Exception:  # noqa: BLE001 - whatever it was, the outcome is unknown, not aborted
+            _log.exception("transaction %s: the commit was interrupted", self.id)
+        finally:
+            self._state.ended(machine)
+            self._decided.set()
+            await asyncio.gather(
+                *(
+                    self._give_back(name, branch.session, ours=branch.ours)
+                    for name, branch in self._state.branches.items()
+                )
+            )
+
+    async def _perform(self, step: Step) -> Any:
+        if isinstance(step, Ask) or step.where.kind != "branch":
+            return await self._coordinator.network.perform(step)
+        session = self._state.branches[step.where.name].session
+        if session.broken:
+            raise Unanswered("the branch's connection was lost")
+        return await run_statements(session, step.statements)
+
+    def _tell(self, tell: Tell) -> None:
+        self._state.tell(tell)
+        self._decided.set()
+
+    def _abandon(self, participant: str) -> None:
+        branch = self._state.branches[participant]
+        branch.session.discard()
+        call = Call(standing(participant), terminate_preparer(branch.enlisted.gid))
+        self._coordinator.background(_quietly(self._coordinator.network.perform(call)))
+
+
+async def _quietly(call: Any) -> None:
+    try:
+        await call
+    except (DatabaseError, Unanswered) as error:
+        _log.debug("a stuck PREPARE could not be looked for: %s", error)
+
+
+def _as_refusal(participant: str, error: BaseException, *, ours: bool) -> BaseException:
+    """Say what a driver's error means for the caller."""
+    if not isinstance(error, DatabaseError | Unanswered):
+        if not ours and isinstance(error, ConfigurationError):
+            return EnlistError(f"participant {participant}: {error}")
+        return error
+    if ours:
+        return ParticipantUnavailable(f"participant {participant}: {error}; nothing was done there")
+    return EnlistError(f"participant {participant}: the connection was refused: {error}")

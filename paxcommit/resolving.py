@@ -1,0 +1,64 @@
+"""Which machine resolves a transaction, for both runners."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from paxcommit.ids import TxId
+from paxcommit.protocol.recovery import Mandate, RecoveryMachine
+from paxcommit.protocol.values import Outcome
+from paxcommit.protocol.watching import Case
+from paxcommit.reports import Resolved
+from paxcommit.runtime.membership import Membership
+from paxcommit.runtime.plan import Call, Plan, standing
+from paxcommit.settings import Settings
+from paxcommit.sql.finish import branch_kind
+
+__all__ = ["asked", "forced", "from_case", "look_for_one_phase"]
+
+
+def from_case(case: Case, settings: Settings, members: Membership) -> RecoveryMachine:
+    """For a branch that was seen in a sweep."""
+    return RecoveryMachine(
+        case.txid,
+        members.acceptors,
+        served=tuple(members.sites),
+        seen=case.seen,
+        mandate=case.mandate,
+        patience=settings.deadline,
+    )
+
+
+def asked(txid: TxId, settings: Settings, members: Membership) -> RecoveryMachine:
+    """For a mere question: it learns, and changes nothing."""
+    return RecoveryMachine(
+        txid, members.acceptors, served=(), mandate=Mandate.LEARN, patience=settings.deadline
+    )
+
+
+def forced(
+    txid: TxId, settings: Settings, members: Membership, registered: Sequence[str]
+) -> RecoveryMachine:
+    """For a demand: it decides, and applies what was decided (R23)."""
+    return RecoveryMachine(
+        txid,
+        members.acceptors,
+        served=tuple(members.sites),
+        mandate=Mandate.FORCE,
+        patience=settings.deadline,
+        registered=registered,
+    )
+
+
+def look_for_one_phase(resolved: Resolved, members: Membership) -> Plan[Resolved]:
+    """The acceptors do not know it: see whether one participant committed it alone (R17)."""
+    names = tuple(members.sites)
+    digest = members.record.digest
+    kinds = yield [Call(standing(name), branch_kind(digest, resolved.txid, name)) for name in names]
+    for name, kind in zip(names, kinds, strict=True):
+        if kind == "only":
+            return dataclasses.replace(
+                resolved, outcome=Outcome.COMMITTED, reason=f"{name} committed it in one phase"
+            )
+    return resolved

@@ -1,0 +1,237 @@
+"""What a recoverer's effects mean in SQL, and its sweep over all participants: plans."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from paxcommit.errors import InvariantViolation
+from paxcommit.ids import Gid, TxId
+from paxcommit.protocol.effects import (
+    Apply,
+    ApplyAnswered,
+    Effect,
+    Event,
+    Fence,
+    FenceAnswer,
+    FenceAnswered,
+    FenceBlocked,
+    FenceStands,
+    FenceUnreachable,
+    Send,
+    Terminate,
+    Verdict,
+)
+from paxcommit.protocol.finishing import Applied, Damage, FinishAnswer, NotApplied
+from paxcommit.protocol.messages import AcceptorName
+from paxcommit.protocol.watching import Case, SeenBranch, triage
+from paxcommit.runtime.membership import Membership
+from paxcommit.runtime.plan import Ask, Call, Plan, Where, acceptor, standing
+from paxcommit.sql import finish as finish_sql
+from paxcommit.sql import link as link_sql
+from paxcommit.sql import participant as participant_sql
+from paxcommit.sql.fencing import (
+    Blocker,
+    Standing,
+    backend_pid,
+    fence_blockers,
+    place_fence,
+    terminate_blocker,
+)
+from paxcommit.sql.finish import PreparedBranch, prepared_branches
+from paxcommit.sql.statement import Sql, Statements
+
+__all__ = ["Sweep", "operate", "sweep"]
+
+_log = logging.getLogger("paxcommit.recovery")
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one look at every participant and acceptor found.
+
+    Attributes:
+        cases: Transactions to resolve now.
+        seen: Every branch of this cluster and epoch that is prepared.
+        foreign: gids with another cluster's digest: reported, never touched (R2).
+        unreachable: Per participant or acceptor that could not be asked, why.
+    """
+
+    cases: list[Case]
+    seen: list[SeenBranch]
+    foreign: list[str]
+    unreachable: dict[str, str]
+
+
+def sweep(members: Membership, served: Sequence[str]) -> Plan[Sweep]:
+    """Look for prepared branches, ask who lives, and tell whose branches to resolve now."""
+    unreachable: dict[str, str] = {}
+    foreign: list[str] = []
+    seen: list[SeenBranch] = []
+    lists = yield [Call(standing(name), prepared_branches()) for name in served]
+    for name, branches in zip(served, lists, strict=True):
+        if isinstance(branches, Exception):
+            unreachable[name] = str(branches)
+            continue
+        for branch in branches:
+            if branch.gid is None:
+                continue
+            if branch.gid.digest != members.record.digest or branch.gid.participant != name:
+                foreign.append(branch.text)
+                continue
+            seen.append(SeenBranch(branch.gid.txid, name, branch.age, branch.gid.deadline))
+    holders: Mapping[AcceptorName, Collection[int]] = {}
+    if seen:
+        holders = yield from _holders(members, sorted({b.txid.coordinator for b in seen}))
+    return Sweep(triage(seen, holders, members.quorum), seen, foreign, unreachable)
+
+
+def _holders(
+    members: Membership, coordinators: Sequence[int]
+) -> Plan[Mapping[AcceptorName, Collection[int]]]:
+    """Ask every acceptor which of these incarnations hold their lock there (R26)."""
+    answers = yield [
+        Call(acceptor(name), link_sql.holders(members.authority(name), coordinators))
+        for name in members.acceptors
+    ]
+    return {
+        name: answer
+        for name, answer in zip(members.acceptors, answers, strict=True)
+        if not isinstance(answer, Exception)
+    }
+
+
+def operate(effect: Effect, txid: TxId, members: Membership) -> Plan[Event]:
+    """The plan that carries out one effect of a `RecoveryMachine`."""
+    match effect:
+        case Send(acceptor=name, request=request):
+            (event,) = yield [Ask(name, request)]
+            answered: Event = event
+            return answered
+        case Apply(participant=name, verdict=verdict):
+            (answer,) = yield [Call(standing(name), _apply(txid, name, verdict, members))]
+            if isinstance(answer, Exception):
+                return ApplyAnswered(name, NotApplied(str(answer)))
+            if isinstance(answer, Damage):
+                _log.error("damage at %s, transaction %s: %s", name, txid, answer.detail)
+                yield [Call(standing(name), _record(txid, name, answer))]
+            return ApplyAnswered(name, answer)
+        case Fence(participant=name):
+            return FenceAnswered(name, (yield from _fence(txid, name, members)))
+        case Terminate(participant=name, pid=pid, backend_start=started):
+            (waiting,) = yield [Call(Where("fence", name), backend_pid())]
+            if isinstance(waiting, int):
+                answers = yield [
+                    Call(Where("fence", name), _try_fence(txid, name, members)),
+                    Call(standing(name), _terminate(waiting, Blocker(pid, started))),
+                ]
+                if isinstance(answers[0], Standing) and answers[0] is not Standing.BLOCKED:
+                    return FenceAnswered(name, _stands(answers[0]))
+            return FenceAnswered(name, (yield from _fence(txid, name, members)))
+        case _:
+            raise InvariantViolation(f"a recoverer has no use for {effect}")
+
+
+# --- applying -----------------------------------------------------------------------------------
+
+
+def _apply(
+    txid: TxId, name: str, verdict: Verdict, members: Membership
+) -> Statements[FinishAnswer]:
+    """Finish whatever gid of the transaction is here; then, after Aborted, fence it off (R20)."""
+    commit = verdict is Verdict.COMMIT
+    gids = yield from _gids(txid, name, members)
+    for gid in gids:
+        finish = finish_sql.commit_prepared if commit else finish_sql.rollback_prepared
+        answer = yield from finish(gid)
+        if not isinstance(answer, Applied):
+            return answer
+    if verdict is Verdict.ROLL_BACK_AND_FENCE:
+        return (yield from finish_sql.fence(members.record.digest, txid, name))
+    if commit and not gids:
+        # Not prepared: committed by somebody else, or lost.  COMMIT PREPARED tells, and the
+        # ledger (R19); which deadline the gid spelt does not matter, for there is none.
+        return (yield from finish_sql.commit_prepared(Gid(members.record.digest, txid, name, 1)))
+    return Applied()
+
+
+def _gids(txid: TxId, name: str, members: Membership) -> Statements[list[Gid]]:
+    branches: list[PreparedBranch] = yield from prepared_branches()
+    return [
+        branch.gid
+        for branch in branches
+        if branch.gid is not None
+        and (branch.gid.digest, branch.gid.txid, branch.gid.participant)
+        == (members.record.digest, txid, name)
+    ]
+
+
+def _record(txid: TxId, name: str, damage: Damage) -> Statements[None]:
+    return participant_sql.record_damage(txid, name, damage.what, damage.detail)
+
+
+# --- fencing before anything is decided (R23) ---------------------------------------------------
+
+
+def _fence(txid: TxId, name: str, members: Membership) -> Plan[FenceAnswer]:
+    """Look for a gid; else insert a fence, and see who makes it wait."""
+    gids, waiting = yield [
+        Call(standing(name), _gids(txid, name, members)),
+        Call(Where("fence", name), backend_pid()),
+    ]
+    if isinstance(gids, Exception) or isinstance(waiting, Exception):
+        return FenceUnreachable(str(gids if isinstance(gids, Exception) else waiting))
+    if gids:
+        return FenceBlocked(prepared=True)
+    placed, blockers = yield [
+        Call(Where("fence", name), _try_fence(txid, name, members)),
+        Call(standing(name), _who_blocks(waiting)),
+    ]
+    if isinstance(placed, Exception):
+        return FenceUnreachable(str(placed))
+    if placed is not Standing.BLOCKED:
+        return _stands(placed)
+    if isinstance(blockers, Exception) or not blockers:
+        return FenceBlocked(prepared=False)
+    blocker: Blocker = blockers[0]
+    return FenceBlocked(blocker.prepared, blocker.pid, blocker.backend_start or 0)
+
+
+def _try_fence(txid: TxId, name: str, members: Membership) -> Statements[Standing]:
+    return place_fence(members.record.digest, txid, name)
+
+
+def _stands(standing_row: Standing) -> FenceAnswer:
+    if standing_row is Standing.RETIRED:
+        return FenceUnreachable("the epoch is retired there, and its rows are gone")
+    return FenceStands(standing_row.value)
+
+
+def _who_blocks(waiting: int) -> Statements[Sequence[Blocker]]:
+    """Watch the fencing session until somebody blocks it or it waits no more."""
+    for _ in range(_LOOKS):
+        blockers = yield from fence_blockers(waiting)
+        if blockers:
+            return blockers
+        result = yield Sql(
+            "SELECT pg_sleep(0.02)::text,"
+            " (SELECT state = 'active' FROM pg_stat_activity WHERE pid = $1::int)",
+            (waiting,),
+        )
+        if not result.rows[0][1]:
+            break
+    return ()
+
+
+def _terminate(waiting: int, blocker: Blocker) -> Statements[bool]:
+    """Terminate the blocker once the fencing session waits for it again."""
+    for _ in range(_LOOKS):
+        if (yield from terminate_blocker(waiting, blocker)):
+            return True
+        yield Sql("SELECT pg_sleep(0.02)::text")
+    return False
+
+
+_LOOKS = 25
+"""How often, 20 ms apart, a fence that waits half a second is looked at."""
