@@ -9,6 +9,7 @@ from __future__ import annotations
 from paxcommit.async_coordinator import AsyncCoordinator
 from paxcommit.async_recovery import AsyncRecovery
 from paxcommit.async_transaction import AsyncTransaction
+from paxcommit.coordinator import Coordinator
 from paxcommit.errors import (
     ClusterError,
     ConfigurationError,
@@ -29,8 +30,10 @@ from paxcommit.errors import (
 )
 from paxcommit.ids import TxId
 from paxcommit.protocol.values import Outcome
+from paxcommit.recovery import Recovery
 from paxcommit.reports import RecoveryReport, Resolved
 from paxcommit.settings import Settings
+from paxcommit.transaction import Transaction
 
 __all__ = [
     "AsyncCoordinator",
@@ -38,6 +41,7 @@ __all__ = [
     "AsyncTransaction",
     "ClusterError",
     "ConfigurationError",
+    "Coordinator",
     "DriverError",
     "EnlistError",
     "ForkedProcessError",
@@ -50,10 +54,12 @@ __all__ = [
     "OutcomeUnknown",
     "ParticipantUnavailable",
     "PaxcommitError",
+    "Recovery",
     "RecoveryReport",
     "Resolved",
     "SchemaError",
     "Settings",
+    "Transaction",
     "TransactionAborted",
     "TxId",
     "UsageError",

@@ -167,13 +167,10 @@ class AsyncCoordinator:
         or `OutcomeUnknown`.
         """
         check_wait(wait)
-        seconds = check_deadline(deadline, self.settings)
-        state: TransactionState[AsyncSession] = TransactionState(
+        state: TransactionState[AsyncSession] = TransactionState.new(
             self._incarnation.next_txid(),
-            self.members.record.digest,
-            self.members.acceptors,
-            seconds,
-            max(seconds, 1.0),
+            self.members,
+            check_deadline(deadline, self.settings),
             BeginOptions(isolation, read_only),
         )
         return AsyncTransaction(self, state, wait)

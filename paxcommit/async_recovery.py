@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from paxcommit.drivers import choose_async
-from paxcommit.errors import ClusterError, PaxcommitError
+from paxcommit.errors import PaxcommitError
 from paxcommit.ids import TxId
 from paxcommit.protocol.recovery import RecoveryMachine
 from paxcommit.protocol.values import Outcome
 from paxcommit.protocol.watching import Case
 from paxcommit.reports import RecoveryReport, Resolved
-from paxcommit.resolving import asked, forced, from_case, look_for_one_phase
+from paxcommit.resolving import asked, check_epoch, forced, from_case, look_for_one_phase
 from paxcommit.runtime.aio.network import Network
 from paxcommit.runtime.aio.run import drive
 from paxcommit.runtime.recovering import Sweep, operate, sweep
@@ -104,15 +104,12 @@ class AsyncRecovery:
             NotEnoughAcceptors: With `force`, fewer than F+1 acceptors answer.
         """
         members = self._network.members
-        if txid.epoch != members.record.epoch:
-            raise ClusterError(f"epoch {txid.epoch} of {txid} is not known; there is epoch 1 only")
-        registered = await self._network.run(members.registered()) if force else ()
-        resolved = await self._drive(
-            forced(txid, self._settings, members, registered)
-            if force
-            else asked(txid, self._settings, members)
-        )
-        if resolved.outcome is Outcome.OPEN and not force:
+        check_epoch(txid, members)
+        if force:
+            registered = await self._network.run(members.registered())
+            return await self._drive(forced(txid, self._settings, members, registered))
+        resolved = await self._drive(asked(txid, self._settings, members))
+        if resolved.outcome is Outcome.OPEN:
             return await self._network.run(look_for_one_phase(resolved, members))
         return resolved
 

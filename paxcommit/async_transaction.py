@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from paxcommit.errors import ConfigurationError, EnlistError, ParticipantUnavailable, UsageError
+from paxcommit.errors import EnlistError, UsageError
 from paxcommit.ids import TxId
 from paxcommit.ports import AsyncSession, BeginOptions, Isolation
 from paxcommit.protocol.coordinator import CommitMachine
@@ -21,7 +21,7 @@ from paxcommit.sql.branch import open_branch
 from paxcommit.sql.enlisting import as_owner
 from paxcommit.sql.statement import DatabaseError, Unanswered
 from paxcommit.sql.stuck import terminate_preparer
-from paxcommit.transactions import TransactionState, Wait
+from paxcommit.transactions import TransactionState, Wait, as_refusal
 
 if TYPE_CHECKING:
     from paxcommit.async_coordinator import AsyncCoordinator
@@ -99,7 +99,7 @@ class AsyncTransaction:
         except BaseException:
             self._state.joining.discard(participant)
             raise
-        options = self._options(isolation, read_only)
+        options = self._state.options_for(isolation, read_only)
         return await self._begin(participant, session, options, role, ours=True)
 
     async def enlist(
@@ -135,15 +135,8 @@ class AsyncTransaction:
         except BaseException:
             self._state.joining.discard(participant)
             raise
-        options = self._options(isolation, read_only)
+        options = self._state.options_for(isolation, read_only)
         await self._begin(participant, session, options, owner, ours=False)
-
-    def _options(self, isolation: Isolation | None, read_only: bool | None) -> BeginOptions:
-        defaults = self._state.options
-        return BeginOptions(
-            defaults.isolation if isolation is None else isolation,
-            defaults.read_only if read_only is None else read_only,
-        )
 
     async def _begin(
         self,
@@ -165,7 +158,7 @@ class AsyncTransaction:
         except BaseException as error:
             self._state.joining.discard(participant)
             await asyncio.shield(self._give_back(participant, session, ours=ours))
-            raise _as_refusal(participant, error, ours=ours) from error
+            raise as_refusal(participant, error, ours=ours) from error
         self._state.joined(
             participant, session, role=role, read_only=bool(options.read_only), ours=ours
         )
@@ -247,14 +240,3 @@ async def _quietly(call: Any) -> None:
         await call
     except (DatabaseError, Unanswered) as error:
         _log.debug("a stuck PREPARE could not be looked for: %s", error)
-
-
-def _as_refusal(participant: str, error: BaseException, *, ours: bool) -> BaseException:
-    """Say what a driver's error means for the caller."""
-    if not isinstance(error, DatabaseError | Unanswered):
-        if not ours and isinstance(error, ConfigurationError):
-            return EnlistError(f"participant {participant}: {error}")
-        return error
-    if ours:
-        return ParticipantUnavailable(f"participant {participant}: {error}; nothing was done there")
-    return EnlistError(f"participant {participant}: the connection was refused: {error}")

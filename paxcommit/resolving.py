@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from paxcommit.errors import ClusterError
 from paxcommit.ids import TxId
 from paxcommit.protocol.recovery import Mandate, RecoveryMachine
 from paxcommit.protocol.values import Outcome
@@ -15,7 +16,20 @@ from paxcommit.runtime.plan import Call, Plan, standing
 from paxcommit.settings import Settings
 from paxcommit.sql.finish import branch_kind
 
-__all__ = ["asked", "forced", "from_case", "look_for_one_phase"]
+__all__ = ["asked", "check_epoch", "forced", "from_case", "look_for_one_phase"]
+
+
+def check_epoch(txid: TxId, members: Membership) -> None:
+    """Refuse a transaction of an epoch that is not known here.
+
+    Raises:
+        ClusterError: It is of another epoch; nothing was looked up.
+    """
+    if txid.epoch != members.record.epoch:
+        raise ClusterError(
+            f"transaction {txid} is of epoch {txid.epoch}; this cluster knows epoch "
+            f"{members.record.epoch} only. Is it of another cluster?"
+        )
 
 
 def from_case(case: Case, settings: Settings, members: Membership) -> RecoveryMachine:

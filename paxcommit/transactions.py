@@ -9,25 +9,40 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 from paxcommit.errors import (
+    ClusterError,
     ConfigurationError,
     EnlistError,
     OutcomeUnknown,
+    ParticipantUnavailable,
     TransactionAborted,
     UsageError,
 )
 from paxcommit.ids import MAX_DEADLINE, Gid, TxId
-from paxcommit.ports import BeginOptions
+from paxcommit.ports import BeginOptions, Isolation
 from paxcommit.protocol.coordinator import CommitMachine, Terms
 from paxcommit.protocol.effects import Tell
 from paxcommit.protocol.resource_manager import RETRYABLE
 from paxcommit.protocol.values import Outcome
 from paxcommit.runtime.committing import Enlisted
+from paxcommit.runtime.membership import Membership
 from paxcommit.settings import Settings
+from paxcommit.sql.statement import DatabaseError, Unanswered
 
-__all__ = ["Branch", "TransactionState", "Wait", "is_retryable"]
+__all__ = [
+    "Branch",
+    "TransactionState",
+    "Wait",
+    "as_refusal",
+    "check_deadline",
+    "check_wait",
+    "is_retryable",
+]
 
 _log = logging.getLogger("paxcommit.transaction")
 _Session = TypeVar("_Session")
+
+_MIN_FINISH = 1.0
+"""Seconds that applying a decision may take at least."""
 
 Wait = Literal["applied", "decided"]
 """When leaving the block returns: once the decision is applied everywhere, or once it is made."""
@@ -88,6 +103,22 @@ class TransactionState(Generic[_Session]):
     unapplied: Mapping[str, str] = field(default_factory=dict)
     joining: set[str] = field(default_factory=set)
     phase: Literal["new", "open", "ending", "over"] = "new"
+
+    @classmethod
+    def new(
+        cls, txid: TxId, members: Membership, deadline: float, options: BeginOptions
+    ) -> TransactionState[_Session]:
+        """A transaction that is not entered yet."""
+        digest = members.record.digest
+        finish = max(deadline, _MIN_FINISH)
+        return cls(txid, digest, members.acceptors, deadline, finish, options)
+
+    def options_for(self, isolation: Isolation | None, read_only: bool | None) -> BeginOptions:
+        """What a connection asks for, else what the transaction says."""
+        return BeginOptions(
+            self.options.isolation if isolation is None else isolation,
+            self.options.read_only if read_only is None else read_only,
+        )
 
     def begin(self) -> None:
         """Enter the block."""
@@ -188,3 +219,19 @@ def check_wait(wait: str) -> None:
     """
     if wait not in ("applied", "decided"):
         raise ConfigurationError(f"wait={wait!r}: say 'applied' or 'decided'")
+
+
+def as_refusal(participant: str, error: BaseException, *, ours: bool) -> BaseException:
+    """Say what an error means for the caller who asked for a branch.
+
+    Args:
+        participant: Whose.
+        error: What happened; nothing was done in that database.
+        ours: Whether the session is from our pool, else the user's own.
+    """
+    if isinstance(error, DatabaseError | Unanswered):
+        kind = ParticipantUnavailable if ours else EnlistError
+        return kind(f"participant {participant}: {error}; nothing was done there")
+    if not ours and isinstance(error, ClusterError):
+        return EnlistError(f"participant {participant}: {error}")
+    return error

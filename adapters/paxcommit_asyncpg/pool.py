@@ -26,7 +26,7 @@ class AsyncpgPool:
     Args:
         dsn: Checked already.
         max_size: Connections at most.
-        timeout: Seconds to connect one.
+        timeout: Seconds to connect one, and to clean one up for its next user.
     """
 
     def __init__(self, dsn: str, *, max_size: int, timeout: float) -> None:
@@ -59,7 +59,7 @@ class AsyncpgPool:
         if self._pool is None:
             return
         try:
-            await self._pool.release(session.raw)
+            await self._pool.release(session.raw, timeout=self._timeout)
         except Exception:  # noqa: BLE001 - e.g. a listener of the user's, with warnings as errors
             session.discard()
 

@@ -116,7 +116,8 @@ class AsyncpgSession:
                 self._loop.call_soon_threadsafe(self._terminate)
 
     def _terminate(self) -> None:
-        if not is_closed(self._raw):
+        # Also when the connection is closed already: only this gives its slot back to its pool.
+        with contextlib.suppress(asyncpg.InterfaceError):  # it has gone back
             self._raw.terminate()
 
     async def _run(self, sql: Sql) -> tuple[list[tuple[Any, ...]], str]:

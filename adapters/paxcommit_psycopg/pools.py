@@ -45,7 +45,7 @@ class PsycopgPool:
     Args:
         dsn: Checked already.
         max_size: Connections at most.
-        timeout: Seconds to connect one.
+        timeout: Seconds to connect one, and to clean one up for its next user.
     """
 
     def __init__(self, dsn: str, *, max_size: int, timeout: float) -> None:
@@ -119,7 +119,7 @@ class PsycopgAsyncPool:
     Args:
         dsn: Checked already.
         max_size: Connections at most.
-        timeout: Seconds to connect one.
+        timeout: Seconds to connect one, and to clean one up for its next user.
     """
 
     def __init__(self, dsn: str, *, max_size: int, timeout: float) -> None:

@@ -23,7 +23,8 @@ select current_setting('server_version'),
        current_database()::text,
        session_user::text,
        known.rolname is not null,
-       coalesce(pg_has_role(known.rolname, 'MEMBER'), false)
+       coalesce(pg_has_role(known.rolname, 'MEMBER'), false),
+       (select rolsuper from pg_roles where rolname = session_user)
 from (select coalesce($1::text, session_user::text) as role) asked
 left join pg_roles known on known.rolname = asked.role
 """
@@ -50,6 +51,7 @@ class ServerFacts:
         user: Logged in as.
         role_exists: Whether the role asked for exists.
         role_member: Whether `user` may become it.
+        superuser: Whether `user` is one, and may finish anybody's prepared transactions.
     """
 
     version: str
@@ -67,6 +69,7 @@ class ServerFacts:
     user: str
     role_exists: bool
     role_member: bool
+    superuser: bool
 
 
 def read_facts(role: str | None) -> Statements[ServerFacts]:

@@ -68,7 +68,8 @@ def place_fence(digest: str, txid: TxId, participant: str) -> Statements[Standin
             (digest, txid.epoch, txid.coordinator, txid.seq, participant),
         )
     except DatabaseError as error:
-        if error.sqlstate == "55P03":
+        # 40001 comes under the stronger isolation levels, if a row came meanwhile.
+        if error.sqlstate in ("55P03", "40001"):
             return Standing.BLOCKED
         raise translate(error) from error
     return Standing(result.rows[0][0])

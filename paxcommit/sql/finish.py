@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from paxcommit.errors import ClusterError
 from paxcommit.ids import Gid, TxId
 from paxcommit.protocol.finishing import Applied, Busy, Damage, FinishAnswer, NotApplied
 from paxcommit.sql.fencing import Standing, place_fence
@@ -114,15 +115,15 @@ def fence(digest: str, txid: TxId, participant: str) -> Statements[FinishAnswer]
 
     Returns:
         `Applied`: no branch of it can be prepared here any more; `Busy`: one is in flight, or
-        prepared; `NotApplied`; `Damage`: it is committed.
+        prepared; `NotApplied`, also if this database is not that participant; `Damage`: it is
+        committed.
 
     Raises:
         Unanswered: Unknown; asking again is safe.
-        IdentityMismatch: This database is not that participant.
     """
     try:
         standing = yield from place_fence(digest, txid, participant)
-    except DatabaseError as error:
+    except (ClusterError, DatabaseError) as error:
         return NotApplied(str(error))
     match standing:
         case Standing.FENCE | Standing.RETIRED:

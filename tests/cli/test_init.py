@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from paxcommit.testing import Layout
-from tests.cli.conftest import Cli
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cli
 
 
 def schemas(layout: Layout) -> list[str]:

@@ -281,3 +281,68 @@ def silent() -> Iterator[int]:
     """A port of this machine where connections are taken, and never a word is said."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield server.getsockname()[1]
+
+
+class Proxy:
+    """A TCP proxy in front of a server, which can fall silent in the middle of anything.
+
+    Attributes:
+        port: Where it listens.
+        connections: How many it has taken.
+    """
+
+    port: int
+
+    def __init__(self, host: str, port: int) -> None:
+        self.connections = 0
+        self._target = (host, port)
+        self._speaking = asyncio.Event()
+        self._speaking.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+
+    def fall_silent(self) -> None:
+        """From now on, take everything and pass on nothing, in either direction."""
+        self._speaking.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        there, back = await asyncio.open_connection(*self._target)
+        self._writers += [writer, back]
+        for source, sink in ((reader, back), (there, writer)):
+            self._tasks.add(asyncio.create_task(self._relay(source, sink)))
+
+    async def _relay(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                await self._speaking.wait()
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+
+@pytest.fixture
+async def proxy(place: Place) -> AsyncIterator[Proxy]:
+    async with Proxy(place.server.host, place.server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied(proxy: Proxy, place: Place) -> str:
+    """The DSN of ``place``, by way of the proxy; without TLS, whose attempts would count."""
+    server = place.server
+    direct = f"{server.host}:{server.port}/"
+    return place.dsn.replace(direct, f"127.0.0.1:{proxy.port}/") + "?sslmode=disable"

@@ -262,7 +262,7 @@ class World:
             self.log.append(f"{who} -> {effect}")
             self.act(who, effect)
         if self.machines[who].done:
-            damage = getattr(self.machines[who], "damage")
+            damage = self.machines[who].damage
             self.require(not damage, f"{who} reports damage without a cause: {damage}")
             del self.machines[who]
 
@@ -304,9 +304,7 @@ class World:
 
     # --- the network ----------------------------------------------------------------------------
 
-    def call(
-        self, who: str, do: Callable[[], Event], lost: Event, *, copies: int = 1
-    ) -> None:
+    def call(self, who: str, do: Callable[[], Event], lost: Event, *, copies: int = 1) -> None:
         """Call something far away: lost on the way there, on the way back, or merely very late."""
 
         def arrive() -> None:

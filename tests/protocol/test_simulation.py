@@ -57,7 +57,9 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 Held = list[Mapping[Instance, Accepted]]
 
 
-def counting(count: Callable[[set[Any], str], Any], *, short: int = 0, across: bool = False) -> Patch:
+def counting(
+    count: Callable[[set[Any], str], Any], *, short: int = 0, across: bool = False
+) -> Patch:
     def add(self: Learner, name: str, accepted: Mapping[Instance, Accepted]) -> None:
         for instance, vote in accepted.items():
             ballot = Ballot(0) if across else vote.ballot

@@ -140,11 +140,17 @@ class Home:
         self.marks = Marks()
         self.coordinator = secrets.randbits(63)
 
-    def close(self) -> None:
-        """Close every connection, and roll back what is prepared."""
+    def renew_connections(self, *, reconnect: bool = True) -> None:
+        """Close every connection, and make a new one for `admin` (after a restart, say)."""
         for client in self._clients:
             client.close()
         self._clients.clear()
+        if reconnect:
+            self.admin = self.connect()
+
+    def close(self) -> None:
+        """Close every connection, and roll back what is prepared."""
+        self.renew_connections(reconnect=False)
         if self.place.server.is_running:
             for gid in self.place.prepared():
                 self.place.execute(f"ROLLBACK PREPARED '{gid}'")
@@ -155,8 +161,8 @@ class Home:
         if self.place.server.is_running:
             self.place.server.execute(f"DROP DATABASE {self.place.database} WITH (FORCE)")
 
-    def connect(self, user: str | None = None) -> Client:
-        dsn = self.place.server.dsn(self.place.database, user=user)
+    def connect(self, user: str | None = None, database: str | None = None) -> Client:
+        dsn = self.place.server.dsn(database or self.place.database, user=user)
         session = paxcommit_psycopg.driver.sync.connect(dsn, timeout=10)
         client = Client(session)
         self._clients.append(client)
@@ -205,9 +211,17 @@ def own_home(cluster: Cluster) -> Iterator[Home]:
 
 
 @pytest.fixture
-def home_on() -> Callable[[Cluster], Home]:
+def home_on() -> Iterator[Callable[[Cluster], Home]]:
     """Make one on a cluster of the test's own, which takes it along when it ends."""
-    return make_home
+    homes: list[Home] = []
+
+    def make(servers: Cluster) -> Home:
+        homes.append(make_home(servers))
+        return homes[-1]
+
+    yield make
+    for home in homes:
+        home.renew_connections(reconnect=False)
 
 
 def make_home(servers: Cluster) -> Home:

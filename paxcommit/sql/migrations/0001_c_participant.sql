@@ -81,7 +81,8 @@ END
 $$;
 
 -- Inserts a fence unless a row stands there, and returns the kind that does; 'retired' where none is
--- needed any more.  55P03 says that somebody else's row is in flight.
+-- needed any more.  55P03 says that somebody else's row is in flight.  Any isolation level will do: under
+-- the stronger ones a row that came meanwhile is 40001, never overlooked.
 CREATE FUNCTION paxcommit.fence(
     _digest text, _epoch bigint, _coordinator bigint, _seq bigint, _participant text
 ) RETURNS text
@@ -92,7 +93,6 @@ DECLARE
     is_retired boolean;
     standing text;
 BEGIN
-    PERFORM paxcommit.require_fit_session();
     PERFORM paxcommit.force_synchronous_commit();
     SELECT p.retired INTO is_retired FROM paxcommit.participant_epoch AS p
     WHERE p.epoch = _epoch AND p.digest = _digest AND p.participant = _participant

@@ -1,0 +1,1 @@
+"""What `paxcommit doctor` checks, server by server, and what each finding means."""

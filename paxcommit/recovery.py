@@ -1,0 +1,155 @@
+"""`Recovery`: finishes what dead or silent coordinators left behind, on threads (R25 to R28)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from paxcommit.drivers import choose_sync
+from paxcommit.errors import PaxcommitError
+from paxcommit.ids import TxId
+from paxcommit.protocol.recovery import RecoveryMachine
+from paxcommit.protocol.values import Outcome
+from paxcommit.protocol.watching import Case
+from paxcommit.reports import RecoveryReport, Resolved
+from paxcommit.resolving import asked, check_epoch, forced, from_case, look_for_one_phase
+from paxcommit.runtime.recovering import Sweep, operate, sweep
+from paxcommit.runtime.threads.network import Network
+from paxcommit.runtime.threads.run import drive
+from paxcommit.settings import Settings, SettingsSource
+from paxcommit.wiring import acceptor_dsns, make_membership, make_timing
+
+__all__ = ["Recovery"]
+
+_log = logging.getLogger("paxcommit.recovery")
+
+_AT_ONCE = 32
+"""Transactions resolved at the same time, at most."""
+
+
+class Recovery:
+    """Resolves transactions.  Any number of them may run at once, anywhere (R25).
+
+    Open one with `Recovery.open`; a coordinator opened with ``recover=True`` has its own.
+    """
+
+    def __init__(self, settings: Settings, network: Network) -> None:
+        self._settings = settings
+        self._network = network
+        self._slots = threading.Semaphore(_AT_ONCE)
+        self._lock = threading.Lock()
+        self._busy: dict[TxId, Future[Resolved]] = {}
+        self._stopping = threading.Event()
+        self._watching: threading.Thread | None = None
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, settings: SettingsSource = None, *, driver: str | None = None
+    ) -> Iterator[Recovery]:
+        """Connect, without taking part in anything; see `AsyncRecovery.open`."""
+        loaded = Settings.load(settings)
+        members = make_membership(loaded, None)
+        network = Network(choose_sync(driver), members, acceptor_dsns(loaded), make_timing(loaded))
+        try:
+            network.open()
+            recovery = cls(loaded, network)
+            try:
+                yield recovery
+            finally:
+                recovery.stop()
+        finally:
+            network.close()
+
+    def run_once(self) -> RecoveryReport:
+        """Look at every participant once, and resolve what is dead or late.
+
+        Returns:
+            What was found and done; a transaction that cannot be decided now is in it as open.
+        """
+        found = self._sweep()
+        resolved = [self._take_up(case) for case in found.cases]
+        return RecoveryReport(
+            len(found.seen),
+            tuple(each.result() for each in resolved),
+            tuple(found.foreign),
+            found.unreachable,
+        )
+
+    def watch(self) -> None:
+        """Look again and again, until `stop`; one slow transaction holds up no other."""
+        while not self._stopping.is_set():
+            try:
+                for case in self._sweep().cases:
+                    self._take_up(case)
+            except PaxcommitError as error:
+                _log.warning("recovery cannot look now: %s", error)
+            self._stopping.wait(self._settings.recovery.poll_interval)
+
+    def resolve(self, txid: TxId, *, force: bool = False) -> Resolved:
+        """Find out about one transaction; see `AsyncRecovery.resolve`."""
+        members = self._network.members
+        check_epoch(txid, members)
+        if force:
+            registered = self._network.run(members.registered())
+            return self._drive(forced(txid, self._settings, members, registered))
+        resolved = self._drive(asked(txid, self._settings, members))
+        if resolved.outcome is Outcome.OPEN:
+            return self._network.run(look_for_one_phase(resolved, members))
+        return resolved
+
+    # --- beside a coordinator -------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Watch in the background."""
+        if self._watching is None:
+            self._watching = threading.Thread(
+                target=self.watch, name="paxcommit recovery", daemon=True
+            )
+            self._watching.start()
+
+    def stop(self) -> None:
+        """Stop watching; what is being resolved is left to other recoverers, safely."""
+        self._stopping.set()
+        if self._watching is not None:
+            self._watching.join()
+            self._watching = None
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _sweep(self) -> Sweep:
+        members = self._network.members
+        return self._network.run(sweep(members, tuple(members.sites)))
+
+    def _take_up(self, case: Case) -> Future[Resolved]:
+        """Resolve a transaction, unless that is under way already."""
+        with self._lock:
+            future = self._busy.get(case.txid)
+            if future is None:
+                future = self._network.executor.submit(self._resolve_case, case)
+                self._busy[case.txid] = future
+        future.add_done_callback(lambda _: self._busy.pop(case.txid, None))
+        return future
+
+    def _resolve_case(self, case: Case) -> Resolved:
+        with self._slots:
+            return self._drive(from_case(case, self._settings, self._network.members))
+
+    def _drive(self, machine: RecoveryMachine) -> Resolved:
+        members = self._network.members
+        try:
+            drive(
+                machine,
+                lambda effect: operate(effect, machine.txid, members),
+                self._network.perform,
+                executor=self._network.executor,
+                watchdog=self._network.watchdog,
+                abandon=lambda _: None,
+                tell=lambda _: None,
+            )
+        except PaxcommitError:
+            _log.exception("transaction %s could not be resolved", machine.txid)
+        return Resolved.of(machine).logged(_log)

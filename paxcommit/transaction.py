@@ -1,0 +1,215 @@
+"""One transaction on threads: `Transaction`, as `Coordinator.transaction` makes it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from paxcommit.errors import EnlistError, UsageError
+from paxcommit.ids import Gid, TxId
+from paxcommit.ports import BeginOptions, Isolation, SyncSession
+from paxcommit.protocol.coordinator import CommitMachine
+from paxcommit.protocol.effects import Tell
+from paxcommit.protocol.values import Outcome
+from paxcommit.runtime.committing import operate
+from paxcommit.runtime.plan import Ask, Call, Step, standing
+from paxcommit.runtime.threads.run import drive, run_statements
+from paxcommit.sql.branch import open_branch
+from paxcommit.sql.enlisting import as_owner
+from paxcommit.sql.statement import DatabaseError, Unanswered
+from paxcommit.sql.stuck import terminate_preparer
+from paxcommit.transactions import TransactionState, Wait, as_refusal
+
+if TYPE_CHECKING:
+    from paxcommit.coordinator import Coordinator
+
+__all__ = ["Transaction"]
+
+_log = logging.getLogger("paxcommit.transaction")
+
+
+class Transaction:
+    """One transaction across several databases; made by `Coordinator.transaction`.
+
+    Leaving the ``with`` block commits; an exception inside it aborts everywhere and is raised
+    again.  Used by one thread.
+    """
+
+    def __init__(
+        self, coordinator: Coordinator, state: TransactionState[SyncSession], wait: Wait
+    ) -> None:
+        self._coordinator = coordinator
+        self._state = state
+        self._wait = wait
+        self._decided = threading.Event()
+
+    @property
+    def id(self) -> TxId:
+        """Its id; exists from the start.  ``str(tx.id)`` is what the command line takes."""
+        return self._state.txid
+
+    @property
+    def outcome(self) -> Outcome:
+        """As far as this process knows; `Outcome.OPEN` until it is told."""
+        return self._state.outcome
+
+    @property
+    def unapplied(self) -> Mapping[str, str]:
+        """Per participant, why the decision is not applied there yet; recovery will (R24)."""
+        return self._state.unapplied
+
+    def connection(
+        self,
+        participant: str,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+    ) -> Any:
+        """Return the driver's own connection to the participant, in a transaction just begun.
+
+        Arguments, result and errors are those of `AsyncTransaction.connection`.
+        """
+        self._coordinator.check_process()
+        if (branch := self._state.branches.get(participant)) is not None:
+            if not branch.ours:
+                raise EnlistError(f"participant {participant!r} was enlisted; use that connection")
+            return branch.session.raw
+        role = self._coordinator.settings.participant(participant).role
+        self._state.join(participant)
+        try:
+            self._coordinator.register(participant)
+            session = self._coordinator.acquire(participant)
+        except BaseException:
+            self._state.joining.discard(participant)
+            raise
+        options = self._state.options_for(isolation, read_only)
+        return self._begin(participant, session, options, role, ours=True)
+
+    def enlist(
+        self,
+        participant: str,
+        connection: object,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool | None = None,
+    ) -> None:
+        """Let a connection of your own run the participant's branch.
+
+        Arguments, promises and errors are those of `AsyncTransaction.enlist`.
+        """
+        self._coordinator.check_process()
+        self._coordinator.settings.participant(participant)
+        session = self._coordinator.adopt(connection)
+        self._state.join(participant)
+        try:
+            self._coordinator.register(participant)
+            owner = self._coordinator.members.owner(participant)
+        except BaseException:
+            self._state.joining.discard(participant)
+            raise
+        options = self._state.options_for(isolation, read_only)
+        self._begin(participant, session, options, owner, ours=False)
+
+    def _begin(
+        self,
+        participant: str,
+        session: SyncSession,
+        options: BeginOptions,
+        role: str | None,
+        *,
+        ours: bool,
+    ) -> Any:
+        try:
+            session.begin(options)
+            run_statements(session, open_branch(self.id))
+            if not ours and role is not None:
+                check = self._coordinator.members.identify(participant)
+                run_statements(session, as_owner(role, check))
+            if self._state.phase != "open":
+                raise UsageError(f"transaction {self.id} was left meanwhile: nothing can join it")
+        except BaseException as error:
+            self._state.joining.discard(participant)
+            self._give_back(participant, session, ours=ours)
+            raise as_refusal(participant, error, ours=ours) from error
+        self._state.joined(
+            participant, session, role=role, read_only=bool(options.read_only), ours=ours
+        )
+        return session.raw
+
+    def _give_back(self, participant: str, session: SyncSession, *, ours: bool) -> None:
+        session.settle()
+        if ours:
+            self._coordinator.release(participant, session)
+
+    # --- the block ------------------------------------------------------------------------------
+
+    def __enter__(self) -> Transaction:
+        self._coordinator.starting(self)
+        self._state.begin()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # In a forked child both would commit the same transaction, so not even a rollback (R1).
+        self._coordinator.check_process()
+        machine = self._state.end(error)
+        # R24: on a thread of its own, so that a KeyboardInterrupt here abandons nothing half way.
+        over = self._coordinator.background(lambda: self._run(machine), self)
+        if self._wait == "decided" and error is None:
+            self._decided.wait()
+        else:
+            over.result()
+        if error is None:
+            self._state.raise_unless_committed()
+
+    def _run(self, machine: CommitMachine) -> None:
+        enlisted = {name: branch.enlisted for name, branch in self._state.branches.items()}
+        try:
+            drive(
+                machine,
+                lambda effect: operate(effect, enlisted),
+                self._perform,
+                executor=self._coordinator.network.executor,
+                watchdog=self._coordinator.network.watchdog,
+                abandon=self._abandon,
+                tell=self._tell,
+            )
+        except Exception:  # noqa: BLE001 - whatever it was, the outcome is unknown, not aborted
+            _log.exception("transaction %s: the commit was interrupted", self.id)
+        finally:
+            self._state.ended(machine)
+            self._decided.set()
+            for name, branch in self._state.branches.items():
+                self._give_back(name, branch.session, ours=branch.ours)
+
+    def _perform(self, step: Step) -> Any:
+        if isinstance(step, Ask) or step.where.kind != "branch":
+            return self._coordinator.network.perform(step)
+        session = self._state.branches[step.where.name].session
+        if session.broken:
+            raise Unanswered("the branch's connection was lost")
+        return run_statements(session, step.statements)
+
+    def _tell(self, tell: Tell) -> None:
+        self._state.tell(tell)
+        self._decided.set()
+
+    def _abandon(self, participant: str) -> None:
+        branch = self._state.branches[participant]
+        branch.session.discard()
+        self._coordinator.background(
+            lambda: self._terminate_preparer(participant, branch.enlisted.gid)
+        )
+
+    def _terminate_preparer(self, participant: str, gid: Gid) -> None:
+        try:
+            self._coordinator.network.perform(Call(standing(participant), terminate_preparer(gid)))
+        except (DatabaseError, Unanswered) as error:
+            _log.debug("a stuck PREPARE could not be looked for: %s", error)
