@@ -126,6 +126,7 @@ class AsyncCoordinator:
         try:
             await network.open()
             members.require_quorum()
+            incarnation.epoch = members.record.epoch
         except BaseException:
             await network.close()
             raise

@@ -14,7 +14,14 @@ from paxcommit.protocol.recovery import RecoveryMachine
 from paxcommit.protocol.values import Outcome
 from paxcommit.protocol.watching import Case
 from paxcommit.reports import RecoveryReport, Resolved
-from paxcommit.resolving import asked, check_epoch, forced, from_case, look_for_one_phase
+from paxcommit.resolving import (
+    Unfinished,
+    asked,
+    check_epoch,
+    forced,
+    from_case,
+    look_for_one_phase,
+)
 from paxcommit.runtime.aio.network import Network
 from paxcommit.runtime.aio.run import drive
 from paxcommit.runtime.recovering import Sweep, operate, sweep
@@ -40,6 +47,7 @@ class AsyncRecovery:
         self._network = network
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._busy: dict[TxId, asyncio.Task[Resolved]] = {}
+        self._unfinished = Unfinished()
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
@@ -86,7 +94,7 @@ class AsyncRecovery:
         while True:
             try:
                 found = await self._sweep()
-                for case in found.cases:
+                for case in self._unfinished.beside(found.cases):
                     self._take_up(case)
             except PaxcommitError as error:
                 _log.warning("recovery cannot look now: %s", error)
@@ -162,4 +170,6 @@ class AsyncRecovery:
             )
         except PaxcommitError:
             _log.exception("transaction %s could not be resolved", machine.txid)
-        return Resolved.of(machine).logged(_log)
+        resolved = Resolved.of(machine).logged(_log)
+        self._unfinished.note(resolved)
+        return resolved

@@ -45,7 +45,8 @@ class AsyncTransaction:
         self._coordinator = coordinator
         self._state = state
         self._wait = wait
-        self._decided: asyncio.Event = asyncio.Event()
+        self._decided = asyncio.Event()
+        self._over = asyncio.Event()
 
     @property
     def id(self) -> TxId:
@@ -114,7 +115,8 @@ class AsyncTransaction:
 
         It must be idle, and lead to the participant's database.  A transaction is begun on it;
         after the block it is idle again, and still yours.  After an error or a time-out in the
-        middle of the commit it is closed.
+        middle of the commit it is closed.  With a connection of yours in it, the transaction's
+        end waits until the decision is applied, whatever `wait` says.
 
         Args:
             participant: Its name in the settings.
@@ -158,7 +160,10 @@ class AsyncTransaction:
         except BaseException as error:
             self._state.joining.discard(participant)
             await asyncio.shield(self._give_back(participant, session, ours=ours))
-            raise as_refusal(participant, error, ours=ours) from error
+            refusal = as_refusal(participant, error, ours=ours)
+            if refusal is error:
+                raise
+            raise refusal from error
         self._state.joined(
             participant, session, role=role, read_only=bool(options.read_only), ours=ours
         )
@@ -172,8 +177,8 @@ class AsyncTransaction:
     # --- the block ------------------------------------------------------------------------------
 
     async def __aenter__(self) -> AsyncTransaction:
-        self._coordinator.starting(self)
         self._state.begin()
+        self._coordinator.starting(self)
         return self
 
     async def __aexit__(
@@ -186,11 +191,11 @@ class AsyncTransaction:
         self._coordinator.check_process()
         machine = self._state.end(error)
         # R24: the commit is a task of its own; if this one is cancelled, that one goes on.
-        task = self._coordinator.background(self._run(machine), self)
-        if self._wait == "decided" and error is None:
+        self._coordinator.background(self._run(machine), self)
+        if self._wait == "decided" and self._state.all_ours and error is None:
             await self._decided.wait()
         else:
-            await asyncio.shield(task)
+            await self._over.wait()
         if error is None:
             self._state.raise_unless_committed()
 
@@ -209,12 +214,18 @@ class AsyncTransaction:
         finally:
             self._state.ended(machine)
             self._decided.set()
-            await asyncio.gather(
-                *(
-                    self._give_back(name, branch.session, ours=branch.ours)
-                    for name, branch in self._state.branches.items()
-                )
+            await self._give_back_all(ours=False)  # the user may use them as soon as we return
+            self._over.set()
+            await self._give_back_all(ours=True)
+
+    async def _give_back_all(self, *, ours: bool) -> None:
+        await asyncio.gather(
+            *(
+                self._give_back(name, branch.session, ours=ours)
+                for name, branch in self._state.branches.items()
+                if branch.ours is ours
             )
+        )
 
     async def _perform(self, step: Step) -> Any:
         if isinstance(step, Ask) or step.where.kind != "branch":

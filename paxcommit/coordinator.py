@@ -88,6 +88,7 @@ class Coordinator:
         try:
             network.open()
             members.require_quorum()
+            incarnation.epoch = members.record.epoch
         except BaseException:
             network.close()
             raise

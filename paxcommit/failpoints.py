@@ -15,10 +15,17 @@ Hook = Callable[[str], None]
 _hook: Hook | None = None
 
 
-def hit(name: str) -> None:
-    """Tell the armed hook, if there is one, that step `name` is reached."""
+def hit(step: str, target: str = "", when: str = "") -> None:
+    """Tell the armed hook, if there is one, that a step is reached.
+
+    Args:
+        step: What is done, e.g. ``prepare``.
+        target: At whom, e.g. a participant or an acceptor.
+        when: ``.before`` or ``.after``; the hook is called with ``<step>:<target><when>``, or
+            with ``<step>`` alone where there is no target.
+    """
     if _hook is not None:
-        _hook(name)
+        _hook(f"{step}:{target}{when}" if target else step)
 
 
 def arm(hook: Hook) -> None:

@@ -15,7 +15,14 @@ from paxcommit.protocol.recovery import RecoveryMachine
 from paxcommit.protocol.values import Outcome
 from paxcommit.protocol.watching import Case
 from paxcommit.reports import RecoveryReport, Resolved
-from paxcommit.resolving import asked, check_epoch, forced, from_case, look_for_one_phase
+from paxcommit.resolving import (
+    Unfinished,
+    asked,
+    check_epoch,
+    forced,
+    from_case,
+    look_for_one_phase,
+)
 from paxcommit.runtime.recovering import Sweep, operate, sweep
 from paxcommit.runtime.threads.network import Network
 from paxcommit.runtime.threads.run import drive
@@ -42,6 +49,7 @@ class Recovery:
         self._slots = threading.Semaphore(_AT_ONCE)
         self._lock = threading.Lock()
         self._busy: dict[TxId, Future[Resolved]] = {}
+        self._unfinished = Unfinished()
         self._stopping = threading.Event()
         self._watching: threading.Thread | None = None
 
@@ -83,7 +91,10 @@ class Recovery:
         """Look again and again, until `stop`; one slow transaction holds up no other."""
         while not self._stopping.is_set():
             try:
-                for case in self._sweep().cases:
+                found = self._sweep()
+                with self._lock:
+                    cases = self._unfinished.beside(found.cases)
+                for case in cases:
                     self._take_up(case)
             except PaxcommitError as error:
                 _log.warning("recovery cannot look now: %s", error)
@@ -152,4 +163,7 @@ class Recovery:
             )
         except PaxcommitError:
             _log.exception("transaction %s could not be resolved", machine.txid)
-        return Resolved.of(machine).logged(_log)
+        resolved = Resolved.of(machine).logged(_log)
+        with self._lock:
+            self._unfinished.note(resolved)
+        return resolved

@@ -16,7 +16,7 @@ from paxcommit.runtime.plan import Call, Plan, standing
 from paxcommit.settings import Settings
 from paxcommit.sql.finish import branch_kind
 
-__all__ = ["asked", "check_epoch", "forced", "from_case", "look_for_one_phase"]
+__all__ = ["Unfinished", "asked", "check_epoch", "forced", "from_case", "look_for_one_phase"]
 
 
 def check_epoch(txid: TxId, members: Membership) -> None:
@@ -76,3 +76,31 @@ def look_for_one_phase(resolved: Resolved, members: Membership) -> Plan[Resolved
                 resolved, outcome=Outcome.COMMITTED, reason=f"{name} committed it in one phase"
             )
     return resolved
+
+
+class Unfinished:
+    """Decided transactions that could not be applied everywhere: taken up again (R20).
+
+    Their gids may be gone already, so that no sweep would find them; a fence that is still missing
+    is what lets a late PREPARE in.  Bounded: the oldest is forgotten first, and whatever a late
+    PREPARE of it leaves behind is then found by a sweep.
+    """
+
+    def __init__(self) -> None:
+        self._cases: dict[TxId, Case] = {}
+
+    def note(self, resolved: Resolved) -> None:
+        """Take a result into account."""
+        self._cases.pop(resolved.txid, None)
+        if resolved.outcome is not Outcome.OPEN and resolved.unapplied:
+            self._cases[resolved.txid] = Case(resolved.txid, Mandate.LEARN, frozenset())
+            if len(self._cases) > _MAX_UNFINISHED:
+                del self._cases[next(iter(self._cases))]
+
+    def beside(self, cases: Sequence[Case]) -> list[Case]:
+        """Return `cases`, and those of its own that are not among them."""
+        known = {case.txid for case in cases}
+        return [*cases, *(case for txid, case in self._cases.items() if txid not in known)]
+
+
+_MAX_UNFINISHED = 10_000

@@ -45,6 +45,7 @@ class Transaction:
         self._state = state
         self._wait = wait
         self._decided = threading.Event()
+        self._over = threading.Event()
 
     @property
     def id(self) -> TxId:
@@ -133,7 +134,10 @@ class Transaction:
         except BaseException as error:
             self._state.joining.discard(participant)
             self._give_back(participant, session, ours=ours)
-            raise as_refusal(participant, error, ours=ours) from error
+            refusal = as_refusal(participant, error, ours=ours)
+            if refusal is error:
+                raise
+            raise refusal from error
         self._state.joined(
             participant, session, role=role, read_only=bool(options.read_only), ours=ours
         )
@@ -147,8 +151,8 @@ class Transaction:
     # --- the block ------------------------------------------------------------------------------
 
     def __enter__(self) -> Transaction:
-        self._coordinator.starting(self)
         self._state.begin()
+        self._coordinator.starting(self)
         return self
 
     def __exit__(
@@ -161,11 +165,11 @@ class Transaction:
         self._coordinator.check_process()
         machine = self._state.end(error)
         # R24: on a thread of its own, so that a KeyboardInterrupt here abandons nothing half way.
-        over = self._coordinator.background(lambda: self._run(machine), self)
-        if self._wait == "decided" and error is None:
+        self._coordinator.background(lambda: self._run(machine), self)
+        if self._wait == "decided" and self._state.all_ours and error is None:
             self._decided.wait()
         else:
-            over.result()
+            self._over.wait()
         if error is None:
             self._state.raise_unless_committed()
 
@@ -186,8 +190,14 @@ class Transaction:
         finally:
             self._state.ended(machine)
             self._decided.set()
-            for name, branch in self._state.branches.items():
-                self._give_back(name, branch.session, ours=branch.ours)
+            self._give_back_all(ours=False)  # the user may use them as soon as we return
+            self._over.set()
+            self._give_back_all(ours=True)
+
+    def _give_back_all(self, *, ours: bool) -> None:
+        for name, branch in self._state.branches.items():
+            if branch.ours is ours:
+                self._give_back(name, branch.session, ours=ours)
 
     def _perform(self, step: Step) -> Any:
         if isinstance(step, Ask) or step.where.kind != "branch":

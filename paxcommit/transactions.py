@@ -154,6 +154,11 @@ class TransactionState(Generic[_Session]):
         gid = Gid(self.digest, self.txid, participant, max(1, math.ceil(self.deadline)))
         self.branches[participant] = Branch(session, Enlisted(gid, role, read_only), ours)
 
+    @property
+    def all_ours(self) -> bool:
+        """Whether no branch runs on a connection of the user's."""
+        return all(branch.ours for branch in self.branches.values())
+
     def end(self, error: BaseException | None) -> CommitMachine:
         """Leave the block: the machine that commits, or aborts if `error` ended it."""
         self.phase = "ending"
@@ -174,7 +179,10 @@ class TransactionState(Generic[_Session]):
     def ended(self, machine: CommitMachine) -> None:
         """Take what the machine leaves."""
         self.phase = "over"
-        self.unapplied = dict(machine.unapplied)
+        self.unapplied = {
+            **machine.unapplied,
+            **{name: damage.detail for name, damage in machine.damage.items()},
+        }
         for participant, reason in self.unapplied.items():
             _log.warning(
                 "transaction %s is %s, not applied at %s yet (recovery will): %s",

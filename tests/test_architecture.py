@@ -37,7 +37,9 @@ raise SystemExit(importlinter.cli.lint_imports(no_cache=True, no_logo=True))
 """
 
 PUBLIC_NAMES = {
-    *("AsyncCoordinator", "Coordinator", "AsyncTransaction", "Transaction", "Outcome", "TxId"),
+    *("AsyncCoordinator", "AsyncTransaction", "AsyncRecovery"),
+    *("Coordinator", "Transaction", "Recovery"),
+    *("Outcome", "RecoveryReport", "Resolved", "Settings", "TxId"),
 }
 
 

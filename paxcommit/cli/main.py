@@ -7,8 +7,13 @@ from typing import Annotated
 
 import typer
 
+from paxcommit.cli.doctor import doctor
 from paxcommit.cli.exits import EPILOG
+from paxcommit.cli.explain import explain
 from paxcommit.cli.init import init
+from paxcommit.cli.outcome import outcome
+from paxcommit.cli.recover import recover
+from paxcommit.cli.status import status
 
 __all__ = ["app"]
 
@@ -43,5 +48,5 @@ def _main(
     pass
 
 
-for _command in (init,):
+for _command in (init, doctor, status, explain, outcome, recover):
     app.command(epilog=EPILOG)(_command)

@@ -96,7 +96,12 @@ def _document(report: RecoveryReport) -> dict[str, Any]:
 
 
 def _text(report: RecoveryReport) -> RenderableType:
-    lines = [Text(f"{report.in_doubt} branches were prepared, {len(report.resolved)} transactions taken up.")]
+    lines = [
+        Text(
+            f"{report.in_doubt} branches were prepared; {len(report.resolved)} transactions were "
+            f"taken up."
+        )
+    ]
     for each in report.resolved:
         lines.append(Text(f"{each.txid}: {each.outcome}"))
         lines += [Text.assemble("  ", line) for line in describe(each)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ def run(
     """Run an async command to its end and exit with its code."""
 
     def call() -> Report:
+        # What the library logs is in the report; only `recover --watch` shows it as it comes.
+        logging.getLogger("paxcommit").addHandler(logging.NullHandler())
         context = Context(Settings.load(config), choose_async(driver), driver, as_json)
         return asyncio.run(command(context))
 

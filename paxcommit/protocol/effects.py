@@ -34,6 +34,7 @@ __all__ = [
     "FenceStands",
     "FenceUnreachable",
     "Machine",
+    "Operation",
     "Prepare",
     "Send",
     "SetTimer",
@@ -257,19 +258,10 @@ class Tell:
     retryable: bool = False
 
 
-Effect: TypeAlias = (
-    Prepare
-    | CommitOnly
-    | CommitReader
-    | Abandon
-    | Apply
-    | Send
-    | Fence
-    | Terminate
-    | SetTimer
-    | Backoff
-    | Tell
-)
+Operation: TypeAlias = Prepare | CommitOnly | CommitReader | Apply | Send | Fence | Terminate
+"""Effects that are carried out somewhere and have an event; each has a step and a target."""
+
+Effect: TypeAlias = Operation | Abandon | SetTimer | Backoff | Tell
 Event: TypeAlias = (
     BranchAnswered | ApplyAnswered | AcceptorAnswer | FenceAnswered | TimerFired | BackoffOver
 )

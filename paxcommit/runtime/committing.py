@@ -14,8 +14,8 @@ from paxcommit.protocol.effects import (
     BranchAnswered,
     CommitOnly,
     CommitReader,
-    Effect,
     Event,
+    Operation,
     Prepare,
     Send,
     Verdict,
@@ -54,7 +54,7 @@ class Enlisted:
     read_only: bool
 
 
-def operate(effect: Effect, enlisted: dict[str, Enlisted]) -> Plan[Event]:
+def operate(effect: Operation, enlisted: dict[str, Enlisted]) -> Plan[Event]:
     """The plan that carries out one effect of a `CommitMachine`."""
     match effect:
         case Send(acceptor=acceptor, request=request):

@@ -11,7 +11,6 @@ from paxcommit.ids import Gid, TxId
 from paxcommit.protocol.effects import (
     Apply,
     ApplyAnswered,
-    Effect,
     Event,
     Fence,
     FenceAnswer,
@@ -19,6 +18,7 @@ from paxcommit.protocol.effects import (
     FenceBlocked,
     FenceStands,
     FenceUnreachable,
+    Operation,
     Send,
     Terminate,
     Verdict,
@@ -102,7 +102,7 @@ def _holders(
     }
 
 
-def operate(effect: Effect, txid: TxId, members: Membership) -> Plan[Event]:
+def operate(effect: Operation, txid: TxId, members: Membership) -> Plan[Event]:
     """The plan that carries out one effect of a `RecoveryMachine`."""
     match effect:
         case Send(acceptor=name, request=request):

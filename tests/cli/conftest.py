@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from paxcommit.cli.main import app
-from paxcommit.testing import Layout
+from paxcommit.testing import Cluster, Layout
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Ran:
 
 
 Cli = Callable[..., Ran]
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +70,25 @@ def ready(cli: Cli, config: Path) -> Path:
     ran = cli("init")
     assert ran.code == 0, ran.err
     return config
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A TCP port of this machine on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+@pytest.fixture
+def login(cluster: Cluster) -> Iterator[str]:
+    """A role without any privileges that may log in to every server."""
+    name = f"plain_{os.getpid()}_{next(_numbers)}"
+    for server in cluster.servers:
+        server.execute(f"create role {name} login")
+    yield name
+    for server in cluster.servers:
+        for (database,) in server.execute("select datname from pg_database where datallowconn"):
+            server.execute(f"drop owned by {name}", database)
+        server.execute(f"drop role {name}")

@@ -82,6 +82,8 @@ async def test_a_session_left_unfinished_is_closed_and_its_slot_is_free(
             await call
     elif left == "ended":
         place.execute(f"select pg_terminate_backend({pid}, 10000)")
+        for _ in range(10):
+            await asyncio.sleep(0)  # asyncpg learns of it from its event loop, and tells nobody
     await pool.release(session)
     session = await pool.acquire(10)
     assert await backend(session) != pid

@@ -31,34 +31,27 @@ from paxcommit.protocol.effects import (
     Effect,
     Event,
     Fence,
-    FenceAnswer,
     FenceAnswered,
-    FenceBlocked,
-    FenceStands,
     FenceUnreachable,
-    Machine,
     Prepare,
     Send,
     SetTimer,
     Tell,
     Terminate,
     TimerFired,
-    Verdict,
 )
-from paxcommit.protocol.finishing import Applied, Busy, Damage, FinishAnswer, NotApplied
+from paxcommit.protocol.finishing import NotApplied
 from paxcommit.protocol.messages import AcceptorAnswer, NoAnswer, Phase2b, Request
 from paxcommit.protocol.recovery import Mandate, RecoveryMachine
 from paxcommit.protocol.resource_manager import (
     BranchAnswer,
-    No,
     OnlyCommitted,
-    Prepared,
     Unknown,
-    WroteNothing,
 )
 from paxcommit.protocol.values import REGISTRAR, Instance, Outcome, ParticipantSet, Value, Vote
+from tests.protocol.database import Database
 
-__all__ = ["TXID", "Broken", "Database", "World"]
+__all__ = ["TXID", "Broken", "World"]
 
 TXID = TxId(1, 0xC0FFEE, 1)
 CROWD = 5
@@ -66,77 +59,6 @@ CROWD = 5
 
 class Broken(Exception):
     """Money is lost, somebody was lied to, or something never ends."""
-
-
-@dataclass
-class Database:
-    """A participant's database, as far as this one transaction can tell.
-
-    Attributes:
-        work: What the user's block did here: ``wrote``, ``read``, ``read-serializable``, ``failed``.
-        running: The kind of branch row that a running backend has inserted and not committed.
-        row: The kind of the committed branch row.
-    """
-
-    work: str
-    running: str | None = None
-    gid: bool = False
-    row: str | None = None
-    ever_prepared: bool = False
-    ever_rolled_back: bool = False
-
-    def insert(self, kind: str) -> BranchAnswer | None:
-        """A backend begins: None means that it goes on to `finish`."""
-        if self.work == "failed":
-            return No("40001", retryable=True)
-        if self.work != "wrote":
-            only = kind == "only"
-            return OnlyCommitted() if only else WroteNothing(self.work == "read-serializable")
-        if self.row is not None:
-            return No("23505: fenced")
-        self.running = kind
-        return None
-
-    def finish(self) -> BranchAnswer:
-        """The backend prepares, or commits in one phase, unless it was terminated."""
-        kind, self.running = self.running, None
-        match kind:
-            case "branch":
-                self.gid = self.ever_prepared = True
-                return Prepared()
-            case "only":
-                self.row = kind
-                return OnlyCommitted()
-            case _:
-                return Unknown("terminated")
-
-    def apply(self, verdict: Verdict) -> FinishAnswer:
-        """What the statements of R19 and R20 do."""
-        match verdict:
-            case Verdict.COMMIT:
-                if self.gid:
-                    self.gid, self.row = False, "branch"
-                if self.row != "branch":
-                    return Damage("lost-branch", f"the row is {self.row}")
-            case Verdict.ROLL_BACK | Verdict.ROLL_BACK_AND_FENCE:
-                self.ever_rolled_back |= self.gid
-                self.gid = False
-                if self.running and verdict is Verdict.ROLL_BACK_AND_FENCE:
-                    return Busy("55P03")
-                if self.row in ("branch", "only"):
-                    return Damage("committed-despite-abort", f"the row is {self.row}")
-                if verdict is Verdict.ROLL_BACK_AND_FENCE:
-                    self.row = "fence"
-            case _:
-                pass  # an open transaction, which this model does not hold
-        return Applied()
-
-    def fence(self) -> FenceAnswer:
-        """R23: look for a gid, else insert a fence; roll nothing back."""
-        if self.gid or self.running:
-            return FenceBlocked(prepared=self.gid, pid=0 if self.gid else 42)
-        self.row = self.row or "fence"
-        return FenceStands(self.row)
 
 
 @dataclass
@@ -165,7 +87,7 @@ class World:
         self.soup: list[Callable[[], None]] = []
         self.timers: list[Callable[[], None]] = []
         self.latest: list[Callable[[], None]] = []
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, CommitMachine | RecoveryMachine] = {}
         self.branch_calls: dict[str, Callable[[BranchAnswer], None]] = {}
         self.votes: defaultdict[tuple[Instance, Ballot, Value], set[str]] = defaultdict(set)
         self.told: set[Outcome] = set()
@@ -244,7 +166,7 @@ class World:
 
     # --- processes ------------------------------------------------------------------------------
 
-    def start(self, who: str, machine: Machine) -> None:
+    def start(self, who: str, machine: CommitMachine | RecoveryMachine) -> None:
         self.machines[who] = machine
         self.perform(who, machine.start())
 
@@ -335,7 +257,8 @@ class World:
 
     def branch(self, who: str, name: str, kind: str) -> None:
         """A PREPARE or a one-phase COMMIT: two steps, either of which may come very late."""
-        database, answered = self.databases[name], []
+        database = self.databases[name]
+        answered: list[BranchAnswer] = []
 
         def answer(what: BranchAnswer) -> None:
             if not answered:

@@ -27,7 +27,6 @@ from paxcommit.protocol.effects import (
     FenceBlocked,
     FenceStands,
     FenceUnreachable,
-    Machine,
     Prepare,
     Send,
     SetTimer,
@@ -51,7 +50,8 @@ from paxcommit.protocol.messages import (
 from paxcommit.protocol.recovery import Mandate, RecoveryMachine
 from paxcommit.protocol.resource_manager import No, OnlyCommitted, Prepared, Unknown, WroteNothing
 from paxcommit.protocol.values import Instance, Value
-from tests.protocol.simulation import TXID, Database
+from tests.protocol.database import Database
+from tests.protocol.simulation import TXID
 
 __all__ = ["Stage"]
 
@@ -77,7 +77,7 @@ class Stage:
     def __init__(self, works: Mapping[str, str], *, acceptors: int = 3) -> None:
         self.databases = {name: Database(work) for name, work in works.items()}
         self.rows = {f"a{n}": UNKNOWN for n in range(1, acceptors + 1)}
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, CommitMachine | RecoveryMachine] = {}
         self.cues: list[Cue] = []
         self.down: set[str] = set()
         self.holding: list[str] = []
@@ -177,7 +177,7 @@ class Stage:
     def _say(self, line: str) -> None:
         self.transcript.append(line)
 
-    def _start(self, who: str, machine: Machine) -> None:
+    def _start(self, who: str, machine: CommitMachine | RecoveryMachine) -> None:
         self.machines[who] = machine
         self._perform(who, machine.start())
 

@@ -146,7 +146,10 @@ def test_r15_a_serializable_reader_commits_before_the_first_phase_2a() -> None:
     effects = machine.handle(BranchAnswered("stock", WroteNothing(serializable=True)))
     assert effects == [CommitReader("stock")]
     effects = machine.handle(BranchAnswered("stock", OnlyCommitted()))
-    values = {REGISTRAR: ParticipantSet(("orders",)), "orders": Vote.PREPARED}
+    values: dict[Instance, Value] = {
+        REGISTRAR: ParticipantSet(("orders",)),
+        "orders": Vote.PREPARED,
+    }
     assert effects == [Send(name, Phase2a(TXID, Ballot(0), values)) for name in ACCEPTORS]
 
 
@@ -317,8 +320,8 @@ def test_r23_a_gid_ends_the_fencing_and_nothing_is_rolled_back() -> None:
 def test_r23_a_running_backend_is_terminated_and_the_fence_tried_again() -> None:
     fencing = Fencing(["orders"])
     fencing.start()
-    running = FenceAnswered("orders", FenceBlocked(prepared=False, pid=42, backend_start="then"))
-    assert fencing.handle(running) == [Terminate("orders", 42, "then")]
+    running = FenceAnswered("orders", FenceBlocked(prepared=False, pid=42, backend_start=7))
+    assert fencing.handle(running) == [Terminate("orders", 42, 7)]
     gone = FenceAnswered("orders", FenceBlocked(prepared=False))
     [backoff] = fencing.handle(gone)
     assert isinstance(backoff, Backoff)
@@ -348,7 +351,7 @@ def test_r23_what_stands_in_the_fences_place_decides(
 def test_r23_a_fence_that_never_stands_is_given_up_as_open() -> None:
     fencing = Fencing(["orders"])
     fencing.start()
-    running = FenceAnswered("orders", FenceBlocked(prepared=False, pid=42, backend_start="then"))
+    running = FenceAnswered("orders", FenceBlocked(prepared=False, pid=42, backend_start=7))
     while fencing.finding is None:
         fencing.handle(running)
     assert fencing.finding is Finding.OPEN

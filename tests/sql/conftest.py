@@ -95,12 +95,14 @@ class Background:
         except Exception as error:  # noqa: BLE001 - raised by `result`
             self._error = error
 
-    def waits(self) -> bool:
-        """Wait until the call waits for a lock, or is over; whether it waits."""
+    def waits(self, *, event: str = "") -> bool:
+        """Wait until the call waits (for a lock, or for `event`), or is over; whether it waits."""
         while self._thread.is_alive():
             rows = self._observer(
-                "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1::int",
+                "SELECT CASE $2::text WHEN '' THEN wait_event_type = 'Lock'"
+                " ELSE wait_event = $2::text END FROM pg_stat_activity WHERE pid = $1::int",
                 self.client.pid,
+                event,
             )
             if rows and rows[0][0]:
                 return True

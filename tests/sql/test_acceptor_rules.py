@@ -183,8 +183,9 @@ def test_r9_two_leaders_at_once_do_not_share_a_ballot(home):
 
 def test_r10_accepting_raises_the_promise(home):
     txid = home.txid()
+    home.ask(Phase1a(txid, 1))
     home.ask(Phase2a(txid, 2, BUNDLE))
-    assert home.ask(Phase1a(txid, 1)) == [Outbid(txid, "a1", 2)]
+    assert home.ask(Phase1a(txid, 2)) == [Outbid(txid, "a1", 2)]
     assert home.ask(Phase2a(txid, 1, {"billing": Vote.PREPARED})) == [Outbid(txid, "a1", 2)]
 
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from paxcommit.ports import AsyncDriver
-from paxcommit.protocol.messages import AcceptorName
+from paxcommit.protocol.messages import AcceptorName, NoAnswer
 from paxcommit.runtime.aio.link import Link
 from paxcommit.runtime.aio.run import run_plan
 from paxcommit.runtime.links import plan_link
 from paxcommit.runtime.membership import Membership
-from paxcommit.runtime.plan import Ask, Plan, Step, Where
+from paxcommit.runtime.plan import Ask, Plan, Step, Where, acceptor, standing
 from paxcommit.runtime.timing import Timing
+from paxcommit.sql.statement import Unanswered
 
 __all__ = ["Network"]
 
@@ -42,6 +43,7 @@ class Network:
         self._acceptors = acceptors
         self._timing = timing
         self._links: dict[Where, Link] = {}
+        self._closed = False
 
     async def open(self) -> None:
         """Connect; commits go on with F acceptors missing, also at start-up.
@@ -50,10 +52,10 @@ class Network:
             NotEnoughAcceptors, IdentityMismatch: See `Membership.pin`.
         """
         for name in self.members.acceptors:
-            self._link(Where("acceptor", name))
+            self._link(acceptor(name))
         await self.run(self.members.pin())
-        standing = [self._link(Where("standing", name)) for name in self.members.sites]
-        await asyncio.gather(*(link.tried() for link in standing))
+        links = [self._link(standing(name)) for name in self.members.sites]
+        await asyncio.gather(*(link.tried() for link in links))
 
     async def run(self, plan: Plan[_T]) -> _T:
         """Run a plan on these links."""
@@ -62,15 +64,22 @@ class Network:
     async def perform(self, step: Step) -> Any:
         """Perform one step of a plan."""
         if isinstance(step, Ask):
-            return await self._link(Where("acceptor", step.acceptor)).ask(step.request)
+            try:
+                link = self._link(acceptor(step.acceptor))
+            except Unanswered as closed:
+                return NoAnswer(step.request.txid, step.acceptor, str(closed))
+            return await link.ask(step.request)
         return await self._link(step.where).call(step.statements)
 
     async def close(self) -> None:
         """Close all links; every incarnation lock is gone with them."""
+        self._closed = True
         links, self._links = list(self._links.values()), {}
         await asyncio.gather(*(link.close() for link in links))
 
     def _link(self, where: Where) -> Link:
+        if self._closed:
+            raise Unanswered("the connections are closed")
         if where not in self._links:
             self._links[where] = self._make(where)
         return self._links[where]

@@ -15,6 +15,7 @@ from paxcommit.protocol.effects import (
     Effect,
     Event,
     Machine,
+    Operation,
     Send,
     SetTimer,
     Tell,
@@ -67,7 +68,7 @@ async def run_plan(plan: Plan[_T], perform: Perform) -> _T:
 
 async def drive(
     machine: Machine,
-    operate: Callable[[Effect], Plan[Event]],
+    operate: Callable[[Operation], Plan[Event]],
     perform: Perform,
     *,
     abandon: Callable[[str], None],
@@ -88,11 +89,11 @@ async def drive(
     sends: set[asyncio.Task[None]] = set()  # nobody waits for a slow acceptor's answer
     timers: list[asyncio.TimerHandle] = []
 
-    async def carry_out(effect: Effect, step: str) -> None:
+    async def carry_out(effect: Operation) -> None:
         try:
-            failpoints.hit(f"{step}.before")
+            failpoints.hit(effect.step, effect.participant, ".before")
             event = await run_plan(operate(effect), perform)
-            failpoints.hit(f"{step}.after")
+            failpoints.hit(effect.step, effect.participant, ".after")
         except Exception as error:  # noqa: BLE001 - raised again by the loop below
             inbox.put_nowait(error)
         else:
@@ -102,7 +103,7 @@ async def drive(
         for effect in effects:
             match effect:
                 case Tell():
-                    failpoints.hit(f"tell:{effect.outcome}")
+                    failpoints.hit("tell", str(effect.outcome))
                     tell(effect)
                 case Abandon(participant=name):
                     abandon(name)
@@ -112,8 +113,7 @@ async def drive(
                     delay = backoff_delay(attempt)
                     timers.append(loop.call_later(delay, inbox.put_nowait, BackoffOver(name)))
                 case _:
-                    step = f"{effect.step}:{effect.participant}"
-                    task = loop.create_task(carry_out(effect, step))
+                    task = loop.create_task(carry_out(effect))
                     tasks = sends if isinstance(effect, Send) else branches
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)

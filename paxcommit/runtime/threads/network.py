@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from paxcommit.ports import SyncDriver
-from paxcommit.protocol.messages import AcceptorName
+from paxcommit.protocol.messages import AcceptorName, NoAnswer
 from paxcommit.runtime.links import plan_link
 from paxcommit.runtime.membership import Membership
-from paxcommit.runtime.plan import Ask, Plan, Step, Where
+from paxcommit.runtime.plan import Ask, Plan, Step, Where, acceptor, standing
 from paxcommit.runtime.threads.link import Link
 from paxcommit.runtime.threads.run import run_plan
 from paxcommit.runtime.threads.watchdog import Watchdog
 from paxcommit.runtime.timing import Timing
+from paxcommit.sql.statement import Unanswered
 
 __all__ = ["Network"]
 
@@ -49,6 +50,7 @@ class Network:
         self._acceptors = acceptors
         self._timing = timing
         self._links: dict[Where, Link] = {}
+        self._closed = False
         self._lock = threading.Lock()
 
     def open(self) -> None:
@@ -58,10 +60,10 @@ class Network:
             NotEnoughAcceptors, IdentityMismatch: See `Membership.pin`.
         """
         for name in self.members.acceptors:
-            self._link(Where("acceptor", name))
+            self._link(acceptor(name))
         self.run(self.members.pin())
-        standing = [self._link(Where("standing", name)) for name in self.members.sites]
-        for link in standing:
+        links = [self._link(standing(name)) for name in self.members.sites]
+        for link in links:
             link.tried()
 
     def run(self, plan: Plan[_T]) -> _T:
@@ -71,12 +73,17 @@ class Network:
     def perform(self, step: Step) -> Any:
         """Perform one step of a plan."""
         if isinstance(step, Ask):
-            return self._link(Where("acceptor", step.acceptor)).ask(step.request)
+            try:
+                link = self._link(acceptor(step.acceptor))
+            except Unanswered as closed:
+                return NoAnswer(step.request.txid, step.acceptor, str(closed))
+            return link.ask(step.request)
         return self._link(step.where).call(step.statements)
 
     def close(self) -> None:
         """Close all links; every incarnation lock is gone with them."""
         with self._lock:
+            self._closed = True
             links, self._links = list(self._links.values()), {}
         for link in links:
             link.close()
@@ -85,6 +92,8 @@ class Network:
 
     def _link(self, where: Where) -> Link:
         with self._lock:
+            if self._closed:
+                raise Unanswered("the connections are closed")
             if where not in self._links:
                 dsn, plan = plan_link(where, self.members, self._acceptors, self._timing)
                 self._links[where] = Link(

@@ -16,6 +16,7 @@ from paxcommit.protocol.effects import (
     Effect,
     Event,
     Machine,
+    Operation,
     Send,
     SetTimer,
     Tell,
@@ -75,7 +76,7 @@ def run_plan(plan: Plan[_T], perform: Perform, executor: Executor) -> _T:
 
 def drive(
     machine: Machine,
-    operate: Callable[[Effect], Plan[Event]],
+    operate: Callable[[Operation], Plan[Event]],
     perform: Perform,
     *,
     executor: Executor,
@@ -98,11 +99,11 @@ def drive(
     branches: list[Future[None]] = []
     cancels: list[Callable[[], None]] = []
 
-    def carry_out(effect: Effect, step: str) -> None:
+    def carry_out(effect: Operation) -> None:
         try:
-            failpoints.hit(f"{step}.before")
+            failpoints.hit(effect.step, effect.participant, ".before")
             event = run_plan(operate(effect), perform, executor)
-            failpoints.hit(f"{step}.after")
+            failpoints.hit(effect.step, effect.participant, ".after")
         except Exception as error:  # noqa: BLE001 - raised again by the loop below
             inbox.put(error)
         else:
@@ -115,7 +116,7 @@ def drive(
         for effect in effects:
             match effect:
                 case Tell():
-                    failpoints.hit(f"tell:{effect.outcome}")
+                    failpoints.hit("tell", str(effect.outcome))
                     tell(effect)
                 case Abandon(participant=name):
                     abandon(name)
@@ -124,8 +125,7 @@ def drive(
                 case Backoff(name=name, attempt=attempt):
                     later(backoff_delay(attempt), BackoffOver(name))
                 case _:
-                    step = f"{effect.step}:{effect.participant}"
-                    future = executor.submit(carry_out, effect, step)
+                    future = executor.submit(carry_out, effect)
                     if not isinstance(effect, Send):  # nobody waits for a slow acceptor's answer
                         branches.append(future)
 
