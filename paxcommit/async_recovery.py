@@ -115,7 +115,8 @@ class AsyncRecovery:
         check_epoch(txid, members)
         if force:
             registered = await self._network.run(members.registered())
-            return await self._drive(forced(txid, self._settings, members, registered))
+            machine = forced(txid, self._settings, members, registered)
+            return self._conclude(await self._drive(machine))
         resolved = await self._drive(asked(txid, self._settings, members))
         if resolved.outcome is Outcome.OPEN:
             return await self._network.run(look_for_one_phase(resolved, members))
@@ -156,7 +157,8 @@ class AsyncRecovery:
 
     async def _resolve_case(self, case: Case) -> Resolved:
         async with self._slots:
-            return await self._drive(from_case(case, self._settings, self._network.members))
+            machine = from_case(case, self._settings, self._network.members)
+            return self._conclude(await self._drive(machine))
 
     async def _drive(self, machine: RecoveryMachine) -> Resolved:
         members = self._network.members
@@ -170,6 +172,9 @@ class AsyncRecovery:
             )
         except PaxcommitError:
             _log.exception("transaction %s could not be resolved", machine.txid)
-        resolved = Resolved.of(machine).logged(_log)
-        self._unfinished.note(resolved)
+        return Resolved.of(machine)
+
+    def _conclude(self, resolved: Resolved) -> Resolved:
+        if self._unfinished.note(resolved):
+            resolved.log(_log)
         return resolved

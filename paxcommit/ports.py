@@ -60,13 +60,19 @@ class AsyncSession(Protocol):
     async def execute(self, sql: Sql) -> Result:
         """Run `sql` to its ReadyForQuery.
 
+        Without arguments, rows come back only if the text is a single statement that gives rows
+        (and has no other ``;`` in it); the tag and the notices always do.
+
         Raises:
-            DatabaseError: The server answered with an error.
+            DatabaseError: The server answered with an error.  After one that ended the connection
+                (57P01, …) the session is broken as well.
             Unanswered: No complete answer; the effect is unknown and the session is broken.
         """
 
     async def begin(self, options: BeginOptions) -> None:
         """Begin a transaction such that the driver's own savepoints work inside it.
+
+        When it raises, the session is as before, or broken.
 
         Raises:
             DatabaseError, Unanswered: As `execute`.
@@ -77,7 +83,8 @@ class AsyncSession(Protocol):
 
         Called once after `begin`, when the branch is prepared, committed or rolled back (or was
         lost).  Rolls back a transaction that is still open; keeps a prepared one.  Afterwards the
-        connection is as it was before `begin`, or `broken`.  Never raises.
+        connection is as it was before `begin`, or `broken`.  Never raises, but it may talk to the
+        server: bound it by cancellation, or by `discard`, either of which leaves it broken.
         """
 
     def discard(self) -> None:
@@ -116,7 +123,7 @@ class AsyncDriver(Protocol):
             timeout: Seconds.
 
         Raises:
-            DatabaseError: The server refused.
+            DatabaseError: The server refused (08004 where the driver does not tell the SQLSTATE).
             Unanswered: It was not reached.
             DriverError: The DSN has something this driver cannot do; names the option only.
         """

@@ -106,7 +106,8 @@ class Recovery:
         check_epoch(txid, members)
         if force:
             registered = self._network.run(members.registered())
-            return self._drive(forced(txid, self._settings, members, registered))
+            machine = forced(txid, self._settings, members, registered)
+            return self._conclude(self._drive(machine))
         resolved = self._drive(asked(txid, self._settings, members))
         if resolved.outcome is Outcome.OPEN:
             return self._network.run(look_for_one_phase(resolved, members))
@@ -147,7 +148,8 @@ class Recovery:
 
     def _resolve_case(self, case: Case) -> Resolved:
         with self._slots:
-            return self._drive(from_case(case, self._settings, self._network.members))
+            machine = from_case(case, self._settings, self._network.members)
+            return self._conclude(self._drive(machine))
 
     def _drive(self, machine: RecoveryMachine) -> Resolved:
         members = self._network.members
@@ -163,7 +165,11 @@ class Recovery:
             )
         except PaxcommitError:
             _log.exception("transaction %s could not be resolved", machine.txid)
-        resolved = Resolved.of(machine).logged(_log)
+        return Resolved.of(machine)
+
+    def _conclude(self, resolved: Resolved) -> Resolved:
         with self._lock:
-            self._unfinished.note(resolved)
+            news = self._unfinished.note(resolved)
+        if news:
+            resolved.log(_log)
         return resolved

@@ -40,18 +40,17 @@ class Resolved:
             machine.txid,
             resolution.outcome,
             resolution.reason,
-            dict(machine.applied.unapplied),
+            machine.unapplied,
             machine.damage,
         )
 
-    def logged(self, log: logging.Logger) -> Resolved:
-        """Log it, as loudly as it deserves, and return it."""
+    def log(self, log: logging.Logger) -> None:
+        """Log it, as loudly as it deserves."""
         level = logging.INFO if self.outcome is not Outcome.OPEN else logging.DEBUG
         level = logging.ERROR if self.damage else logging.WARNING if self.unapplied else level
         log.log(level, "transaction %s: %s; %s", self.txid, self.outcome, self.reason)
         for participant, reason in self.unapplied.items():
             log.warning("transaction %s, %s: not applied yet: %s", self.txid, participant, reason)
-        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,13 +89,15 @@ class Unfinished:
     def __init__(self) -> None:
         self._cases: dict[TxId, Case] = {}
 
-    def note(self, resolved: Resolved) -> None:
-        """Take a result into account."""
-        self._cases.pop(resolved.txid, None)
+    def note(self, resolved: Resolved) -> bool:
+        """Take a result into account; tell whether it is news."""
+        known = self._cases.pop(resolved.txid, None)
         if resolved.outcome is not Outcome.OPEN and resolved.unapplied:
             self._cases[resolved.txid] = Case(resolved.txid, Mandate.LEARN, frozenset())
             if len(self._cases) > _MAX_UNFINISHED:
                 del self._cases[next(iter(self._cases))]
+            return known is None
+        return True
 
     def beside(self, cases: Sequence[Case]) -> list[Case]:
         """Return `cases`, and those of its own that are not among them."""

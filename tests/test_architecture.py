@@ -189,37 +189,3 @@ def test_no_file_knows_the_machine_it_was_written_on() -> None:
     for path in files:
         found = private.findall(read(path))
         assert not found, f"{relative(path)} names {found}"
-
-
-CITED = re.compile(
-    r"\bR([1-9][0-9]?)\b(?:\s+to\s+R([1-9][0-9]?)\b)?|\btraps?\s+([1-9][0-9]?[a-d]?)\b"
-)
-
-
-def test_rules_and_traps_that_are_cited_are_written_down() -> None:
-    rules = set(re.findall(r"^\*\*R(\d+)\b", read(ROOT / "docs/rules.md"), re.MULTILINE))
-    traps = set(re.findall(r"^\*\*(\d+[a-d]?)\.", read(ROOT / "docs/traps.md"), re.MULTILINE))
-    assert rules == {str(number) for number in range(1, 32)}
-    cited_rules, cited_traps = set(), set()
-    for path in SOURCES + TESTS:
-        for first, last, trap in CITED.findall(read(path)):
-            cited_rules |= {first, last} - {""}
-            cited_traps |= {trap} - {""}
-    assert cited_rules
-    assert cited_traps
-    assert not cited_rules - rules
-    assert not cited_traps - traps
-
-
-def test_documents_point_at_what_exists() -> None:
-    """Every relative link, every file named in backquotes, every test named with it."""
-    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-    for path in documents:
-        text = read(path)
-        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
-            assert (path.parent / target).exists(), f"{relative(path)} links to {target}"
-        pattern = r"`((?:paxcommit|adapters|tests|docs|compose|\.ci)/[\w./-]*)(?:::(\w+))?`"
-        for file, test in re.findall(pattern, text):
-            assert (ROOT / file).exists(), f"{relative(path)} names {file}"
-            defined = not test or re.search(rf"\bdef {test}\b", read(ROOT / file))
-            assert defined, f"{relative(path)} names {file}::{test}"

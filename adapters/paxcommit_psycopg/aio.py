@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
@@ -76,8 +76,10 @@ class PsycopgAsyncSession(SessionBase):
         if running is self._loop:
             self._finish()
             return
-        with suppress(RuntimeError):  # the loop is closed: nobody can be in a call
+        try:
             self._loop.call_soon_threadsafe(self._finish)
+        except RuntimeError:  # the loop is closed, so nobody can be in a call
+            self._raw.pgconn.finish()
 
     def _finish(self) -> None:
         # A call under way still needs libpq's connection: it sees the end of file and closes it.

@@ -100,6 +100,7 @@ class PsycopgPool:
                     session.execute(RESET)
                 finally:
                     watchdog.cancel()
+                    watchdog.join()  # or it might hit the connection's next user
         except Exception:  # noqa: BLE001 - nobody knows what the next user would find
             session.discard()
         finally:

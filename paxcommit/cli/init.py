@@ -93,4 +93,4 @@ def _script(config: Path | None, roles: tuple[str, ...]) -> Report:
             parts += [f"\n-- Only at {site}:\n", grants(site.role)]
     parts.append("\n-- Then run `paxcommit init` as the same owner: it writes the epoch record.\n")
     script = "".join(parts)
-    return Report(Exit.OK, {"sql": script}, Text(script.rstrip()))
+    return Report(Exit.OK, {"sql": script}, script)

@@ -20,7 +20,7 @@ class Report:
     Attributes:
         code: The exit code.
         document: For ``--json``: strings, numbers, booleans, None, lists and mappings of them.
-        text: For a person.
+        text: For a person; a plain string is printed as it is, unwrapped, with its own line ends.
     """
 
     code: Exit

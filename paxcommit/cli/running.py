@@ -73,7 +73,9 @@ def run_plain(command: Callable[[], Report], *, as_json: bool) -> NoReturn:
         _finish(told.document, told.code, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
-    if not as_json:
+    if not as_json and isinstance(report.text, str):
+        typer.echo(report.text, nl=False)
+    elif not as_json:
         Console().print(report.text)
     _finish(report.document, report.code, as_json)
 

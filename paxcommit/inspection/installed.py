@@ -72,8 +72,13 @@ def read_drawn() -> Statements[Drawn | None]:
     Raises:
         DatabaseError: The server refused.
     """
-    result = yield Sql("SELECT to_regclass('paxcommit.acceptor') IS NOT NULL")
-    if not result.rows[0][0]:
+    # From the catalogue itself: to_regclass would make this session remember that there is no
+    # schema, and `install`, after it waited for somebody else's, would still believe so.
+    result = yield Sql(
+        "SELECT FROM pg_tables WHERE schemaname = $1::text AND tablename = $2::text",
+        ("paxcommit", "acceptor"),
+    )
+    if not result.rows:
         return None
     result = yield Sql(
         "SELECT a.identity::text, EXISTS (SELECT FROM paxcommit.myself)"

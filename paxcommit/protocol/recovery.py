@@ -99,6 +99,7 @@ class RecoveryMachine:
         self._leader = Leader(txid, acceptors, self._learner)
         self._fencing = Fencing(registered)
         self._applying = Applying({})
+        self._unserved: dict[str, str] = {}
         self._answered: set[AcceptorName] = set()
         self._silent: set[AcceptorName] = set()
         self._under_way: set[AcceptorName] = set()
@@ -114,9 +115,9 @@ class RecoveryMachine:
         return self._state is _State.DONE
 
     @property
-    def applied(self) -> Applying:
-        """What became of the branches."""
-        return self._applying
+    def unapplied(self) -> dict[str, str]:
+        """Per participant, why the decision is not applied there."""
+        return {**self._unserved, **self._applying.unapplied}
 
     @property
     def damage(self) -> dict[str, Damage]:
@@ -258,6 +259,9 @@ class RecoveryMachine:
         chosen = self._learner.participants
         names = chosen.names if chosen is not None else ()
         verdicts = {name: Verdict.COMMIT for name in names if name in self._served}
+        if self._served:
+            strangers = set(names) - self._served
+            self._unserved = dict.fromkeys(strangers, "not in the settings of this recoverer")
         for name in self._seen - set(names):
             verdicts[name] = Verdict.ROLL_BACK  # R7: a branch outside the chosen J
         return verdicts

@@ -14,7 +14,18 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from paxcommit.protocol.messages import AcceptorName, Request
 from paxcommit.sql.statement import Statements
 
-__all__ = ["Answers", "Ask", "Call", "Plan", "Step", "Where", "acceptor", "branch", "standing"]
+__all__ = [
+    "Answers",
+    "Ask",
+    "Call",
+    "Plan",
+    "Step",
+    "Where",
+    "acceptor",
+    "branch",
+    "fencing",
+    "standing",
+]
 
 _T = TypeVar("_T")
 
@@ -43,6 +54,11 @@ def acceptor(name: AcceptorName) -> Where:
 def standing(name: str) -> Where:
     """The standing connection to a participant."""
     return Where("standing", name)
+
+
+def fencing(name: str) -> Where:
+    """The connection to a participant on which fences wait."""
+    return Where("fence", name)
 
 
 def branch(name: str) -> Where:

@@ -23,11 +23,11 @@ from paxcommit.protocol.effects import (
     Terminate,
     Verdict,
 )
-from paxcommit.protocol.finishing import Applied, Damage, FinishAnswer, NotApplied
+from paxcommit.protocol.finishing import Applied, Busy, Damage, FinishAnswer, NotApplied
 from paxcommit.protocol.messages import AcceptorName
 from paxcommit.protocol.watching import Case, SeenBranch, triage
 from paxcommit.runtime.membership import Membership
-from paxcommit.runtime.plan import Ask, Call, Plan, Where, acceptor, standing
+from paxcommit.runtime.plan import Ask, Call, Plan, acceptor, fencing, standing
 from paxcommit.sql import finish as finish_sql
 from paxcommit.sql import link as link_sql
 from paxcommit.sql import participant as participant_sql
@@ -41,6 +41,7 @@ from paxcommit.sql.fencing import (
 )
 from paxcommit.sql.finish import PreparedBranch, prepared_branches
 from paxcommit.sql.statement import Sql, Statements
+from paxcommit.sql.stuck import terminate_preparer
 
 __all__ = ["Sweep", "operate", "sweep"]
 
@@ -110,20 +111,14 @@ def operate(effect: Operation, txid: TxId, members: Membership) -> Plan[Event]:
             answered: Event = event
             return answered
         case Apply(participant=name, verdict=verdict):
-            (answer,) = yield [Call(standing(name), _apply(txid, name, verdict, members))]
-            if isinstance(answer, Exception):
-                return ApplyAnswered(name, NotApplied(str(answer)))
-            if isinstance(answer, Damage):
-                _log.error("damage at %s, transaction %s: %s", name, txid, answer.detail)
-                yield [Call(standing(name), _record(txid, name, answer))]
-            return ApplyAnswered(name, answer)
+            return ApplyAnswered(name, (yield from _apply(txid, name, verdict, members)))
         case Fence(participant=name):
             return FenceAnswered(name, (yield from _fence(txid, name, members)))
         case Terminate(participant=name, pid=pid, backend_start=started):
-            (waiting,) = yield [Call(Where("fence", name), backend_pid())]
+            (waiting,) = yield [Call(fencing(name), backend_pid())]
             if isinstance(waiting, int):
                 answers = yield [
-                    Call(Where("fence", name), _try_fence(txid, name, members)),
+                    Call(fencing(name), _try_fence(txid, name, members)),
                     Call(standing(name), _terminate(waiting, Blocker(pid, started))),
                 ]
                 if isinstance(answers[0], Standing) and answers[0] is not Standing.BLOCKED:
@@ -136,19 +131,41 @@ def operate(effect: Operation, txid: TxId, members: Membership) -> Plan[Event]:
 # --- applying -----------------------------------------------------------------------------------
 
 
-def _apply(
-    txid: TxId, name: str, verdict: Verdict, members: Membership
-) -> Statements[FinishAnswer]:
-    """Finish whatever gid of the transaction is here; then, after Aborted, fence it off (R20)."""
-    commit = verdict is Verdict.COMMIT
+def _apply(txid: TxId, name: str, verdict: Verdict, members: Membership) -> Plan[FinishAnswer]:
+    """Finish whatever gid of the transaction is here; then, after Aborted, fence it off (R20).
+
+    A fence may have to wait for a lock, so it goes over a connection where it holds up no other
+    transaction's decision.
+    """
+    (answer,) = yield [
+        Call(standing(name), _finish(txid, name, verdict is Verdict.COMMIT, members))
+    ]
+    if isinstance(answer, Applied) and verdict is Verdict.ROLL_BACK_AND_FENCE:
+        (answer,) = yield [Call(fencing(name), finish_sql.fence(members.record.digest, txid, name))]
+    if isinstance(answer, Exception):
+        return NotApplied(str(answer))
+    if isinstance(answer, Damage):
+        _log.error("damage at %s, transaction %s: %s", name, txid, answer.detail)
+        yield [
+            Call(
+                standing(name),
+                participant_sql.record_damage(txid, name, answer.what, answer.detail),
+            )
+        ]
+    finished: FinishAnswer = answer
+    return finished
+
+
+def _finish(txid: TxId, name: str, commit: bool, members: Membership) -> Statements[FinishAnswer]:
     gids = yield from _gids(txid, name, members)
     for gid in gids:
         finish = finish_sql.commit_prepared if commit else finish_sql.rollback_prepared
         answer = yield from finish(gid)
+        if isinstance(answer, Busy) and not commit:
+            # Its PREPARE hangs, e.g. on a synchronous standby; nothing else ends it (trap 3).
+            yield from terminate_preparer(gid)
         if not isinstance(answer, Applied):
             return answer
-    if verdict is Verdict.ROLL_BACK_AND_FENCE:
-        return (yield from finish_sql.fence(members.record.digest, txid, name))
     if commit and not gids:
         # Not prepared: committed by somebody else, or lost.  COMMIT PREPARED tells, and the
         # ledger (R19); which deadline the gid spelt does not matter, for there is none.
@@ -167,10 +184,6 @@ def _gids(txid: TxId, name: str, members: Membership) -> Statements[list[Gid]]:
     ]
 
 
-def _record(txid: TxId, name: str, damage: Damage) -> Statements[None]:
-    return participant_sql.record_damage(txid, name, damage.what, damage.detail)
-
-
 # --- fencing before anything is decided (R23) ---------------------------------------------------
 
 
@@ -178,14 +191,14 @@ def _fence(txid: TxId, name: str, members: Membership) -> Plan[FenceAnswer]:
     """Look for a gid; else insert a fence, and see who makes it wait."""
     gids, waiting = yield [
         Call(standing(name), _gids(txid, name, members)),
-        Call(Where("fence", name), backend_pid()),
+        Call(fencing(name), backend_pid()),
     ]
     if isinstance(gids, Exception) or isinstance(waiting, Exception):
         return FenceUnreachable(str(gids if isinstance(gids, Exception) else waiting))
     if gids:
         return FenceBlocked(prepared=True)
     placed, blockers = yield [
-        Call(Where("fence", name), _try_fence(txid, name, members)),
+        Call(fencing(name), _try_fence(txid, name, members)),
         Call(standing(name), _who_blocks(waiting)),
     ]
     if isinstance(placed, Exception):

@@ -148,7 +148,7 @@ class Interrupting:
         return session
 
 
-@pytest.mark.parametrize("statements", range(30, 130, 14))
+@pytest.mark.parametrize("statements", [26, 36, 46, 50, 52, 54, 56, 58, 61])
 def test_an_interrupted_init_is_finished_by_another_run(
     cli: Cli, config: Path, layout: Layout, statements: int
 ) -> None:
@@ -280,8 +280,9 @@ def test_a_newer_schema_is_refused_and_nothing_is_created(
 
 
 def test_init_sql_touches_nothing_and_prints_what_installs(
-    cli: Cli, config: Path, layout: Layout, login: str
+    cli: Cli, config: Path, layout: Layout, login: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "40")  # a script is not wrapped
     ran = cli("init", "--sql", "--role", login)
     assert ran.code == 0
     assert standing(layout) == []
@@ -291,7 +292,7 @@ def test_init_sql_touches_nothing_and_prints_what_installs(
     made = cli("init", "--json")
     assert made.code == 0
     assert not any("schema" in step for step in made.document["done"])
-    assert json.loads(cli("init", "--sql", "--json", "--role", login).out)["sql"].strip() in ran.out
+    assert json.loads(cli("init", "--sql", "--json", "--role", login).out)["sql"] == ran.out
 
 
 def test_a_participant_that_cannot_prepare_yet_is_noted(

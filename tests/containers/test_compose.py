@@ -6,16 +6,19 @@ import os
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tenacity import Retrying, retry_if_not_result, stop_after_delay, wait_fixed
 
+from paxcommit.testing import Layout, Place
 from paxcommit.testing.admin import Rows, admin_execute
+from paxcommit.testing.bank import judge
 
 FILE = Path(__file__).parent.parent.parent / "compose/compose.yaml"
-BANKS = ("first", "second")
+BANKS = {"bank_a": "first", "bank_b": "second"}
 ROUNDS = 10
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
@@ -28,13 +31,26 @@ def until(condition: Callable[[], bool]) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Published:
+    """As much of a `Server` as a `Place` needs, for a container with a published port."""
+
+    address: str
+    password: str
+
+    def dsn(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres:{self.password}@{self.address}/{database}"
+
+    def execute(self, statement: str, database: str = "postgres") -> Rows:
+        return admin_execute(self.dsn(database), statement)
+
+
 class Stack:
     """The compose file's containers, under a name of their own."""
 
     def __init__(self) -> None:
         self.name = f"paxcommit{secrets.token_hex(4)}"
         self.password = secrets.token_hex(8)
-        self._ports: dict[str, str] = {}
 
     def __call__(self, *arguments: str) -> str:
         """Run ``docker compose`` with these arguments."""
@@ -54,33 +70,13 @@ class Stack:
         self("down", "--volumes", "--remove-orphans")
         subprocess.run(["docker", "image", "rm", self.name], capture_output=True, check=True)
 
-    def query(self, server: str, sql: str) -> Rows:
-        """Run one statement on a server."""
-        if server not in self._ports:
-            self._ports[server] = self("port", server, "5432").strip()
-        address = self._ports[server]
-        return admin_execute(f"postgresql://postgres:{self.password}@{address}/postgres", sql)
-
-    def transfers(self, bank: str) -> set[tuple[str]]:
-        """The ids of the transfers that are committed in a bank."""
-        return set(self.query(bank, "select txid from transfer"))
-
-    def prepared(self) -> list[str]:
-        """All prepared transactions of both banks."""
-        rows = [self.query(bank, "select gid from pg_prepared_xacts") for bank in BANKS]
-        return [gid for bank in rows for (gid,) in bank]
-
-    def money(self) -> int:
-        """What is in all accounts of both banks."""
-        balances = [self.query(bank, "select sum(balance)::bigint from account") for bank in BANKS]
-        return sum(total for [(total,)] in balances)
-
-    def moves_money(self, more_than: int) -> bool:
-        """Whether there are more transfers than so many."""
-        made = "select to_regclass('transfer') is not null"
-        if not all(self.query(bank, made)[0][0] for bank in BANKS):
-            return False
-        return len(self.transfers("second")) > more_than
+    def banks(self) -> Layout:
+        """The banks' databases, for the judge."""
+        places = {
+            bank: Place(Published(self("port", server, "5432").strip(), self.password), "postgres")
+            for bank, server in BANKS.items()
+        }
+        return Layout("compose", {}, places)
 
 
 @pytest.fixture
@@ -93,20 +89,33 @@ def stack() -> Iterator[Stack]:
         containers.remove()
 
 
+def prepared(banks: Layout) -> list[str]:
+    return [gid for place in banks.participant_places.values() for gid in place.prepared()]
+
+
+def moved(banks: Layout, more_than: int) -> bool:
+    """Whether every bank has more transfers than so many."""
+    for place in banks.participant_places.values():
+        [(opened,)] = place.execute("select to_regclass('bank.transfer') is not null")
+        if not opened or place.execute("select count(*) from bank.transfer")[0][0] <= more_than:
+            return False
+    return True
+
+
 def test_a_killed_coordinator_container_leaves_nothing_half_committed(stack: Stack) -> None:
-    before, in_doubt = 0, 0
+    banks, committed, in_doubt = stack.banks(), 0, 0
     for _ in range(ROUNDS):
-        until(partial(stack.moves_money, before + 100))
+        until(partial(moved, banks, committed + 100))
         stack("pause", "recoverer")  # or it would be done before we have looked
         stack("kill", "-s", "SIGKILL", "clients")
-        in_doubt = len(stack.prepared())
+        in_doubt = len(prepared(banks))
         stack("unpause", "recoverer")
-        until(lambda: not stack.prepared())
-        assert stack.transfers("first") == stack.transfers("second")
-        assert stack.money() == 2 * 100 * 1000
+        until(lambda: not prepared(banks))
+        verdict = judge(banks)
+        assert verdict.clean, verdict
         if in_doubt:
             break
-        before = len(stack.transfers("second"))
+        committed = len(verdict.committed)
         stack("up", "--detach", "clients")
     assert in_doubt, f"{ROUNDS} kills, and none of them hit a commit"
     stack("run", "--rm", "status")

@@ -318,6 +318,12 @@ class Proxy:
         """From now on, take everything and pass on nothing, in either direction."""
         self._speaking.clear()
 
+    async def speak_again(self) -> None:
+        """Pass on what came meanwhile, and wait until both ends have closed every connection."""
+        self._speaking.set()
+        async with asyncio.timeout(30):
+            await asyncio.gather(*self._tasks)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         there, back = await asyncio.open_connection(*self._target)

@@ -82,8 +82,6 @@ async def test_a_session_left_unfinished_is_closed_and_its_slot_is_free(
             await call
     elif left == "ended":
         place.execute(f"select pg_terminate_backend({pid}, 10000)")
-        for _ in range(10):
-            await asyncio.sleep(0)  # asyncpg learns of it from its event loop, and tells nobody
     await pool.release(session)
     session = await pool.acquire(10)
     assert await backend(session) != pid
@@ -92,6 +90,21 @@ async def test_a_session_left_unfinished_is_closed_and_its_slot_is_free(
         place.execute(f"select pg_terminate_backend({pid}, 10000)")
     await eventually(place, f"select not exists (select from pg_stat_activity where pid = {pid})")
     assert place.execute("select id from account") == []
+
+
+@pytest.mark.parametrize("use", [True, False], ids=["used", "unused"])
+async def test_a_backend_that_ends_costs_no_slot(pool: AsyncPool, place: Place, use: bool):
+    """Whatever asyncpg's event loop has heard of it by then; it may end halfway, by itself."""
+    for steps in range(8):
+        session = await pool.acquire(10)
+        pid = await backend(session)
+        place.execute(f"select pg_terminate_backend({pid}, 10000)")
+        for _ in range(steps):
+            await asyncio.sleep(0)  # one step of the event loop
+        if use:
+            with pytest.raises((Unanswered, DatabaseError)):
+                await session.execute(Sql("SELECT 1"))
+        await pool.release(session)
 
 
 async def test_after_prepare_and_settle_a_session_goes_back(

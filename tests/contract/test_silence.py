@@ -67,7 +67,10 @@ async def test_close_does_not_wait_for_lent_sessions(open_pool, proxied: str, pr
     await pool.release(lent)
 
 
-async def test_connecting_gives_up(kit: Kit, proxied: str, proxy: Proxy):
+async def test_connecting_gives_up_and_closes_what_comes_too_late(
+    kit: Kit, proxied: str, proxy: Proxy
+):
     proxy.fall_silent()
     with pytest.raises(Unanswered):
         await kit.driver.connect(proxied, timeout=0.3)
+    await proxy.speak_again()

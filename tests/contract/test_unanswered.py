@@ -82,6 +82,14 @@ async def test_discard_of_an_idle_session_closes_it(
     assert kit.is_closed(session.raw)
 
 
+def test_discard_after_the_event_loop_has_ended(kit: Kit, dsn: str):
+    if kit.name == "asyncpg":
+        pytest.skip("asyncpg's connections cannot be closed without their event loop")
+    session = asyncio.run(kit.driver.connect(dsn, timeout=10))
+    session.discard()
+    assert kit.is_closed(session.raw)
+
+
 async def test_a_cancelled_call_leaves_the_session_broken(
     session: AsyncSession, holder: AsyncSession, place: Place, eventually
 ):

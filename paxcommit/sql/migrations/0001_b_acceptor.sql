@@ -96,10 +96,10 @@ BEGIN
             SELECT q.*, g.epoch, g.mark,
                    CASE WHEN g.lost_votes THEN 'lost'
                         WHEN g.retired THEN 'retired'
-                        WHEN _phase = 2 AND g.sealed AND q.ballot = 0 AND NOT EXISTS (
-                            SELECT FROM paxcommit.transaction AS t
+                        WHEN _phase = 2 AND g.sealed AND q.ballot = 0 AND (
+                            SELECT t.promised FROM paxcommit.transaction AS t
                             WHERE t.epoch = g.epoch AND t.coordinator = q.coordinator
-                              AND t.seq = q.seq) THEN 'sealed'
+                              AND t.seq = q.seq) IS NULL THEN 'sealed'
                    END AS refusal
             FROM gate AS g CROSS JOIN asked AS q
         ), written AS (
@@ -172,6 +172,8 @@ CREATE FUNCTION paxcommit.phase1a(
     coordinator bigint, seq bigint, verdict text, promised bigint, accepted text, mark bigint
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Arrays of known length would be planned anew in every call.
+SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN QUERY SELECT * FROM paxcommit.vote(
@@ -187,6 +189,8 @@ CREATE FUNCTION paxcommit.phase2a(
     coordinator bigint, seq bigint, verdict text, promised bigint, accepted text, mark bigint
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Arrays of known length would be planned anew in every call.
+SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN QUERY SELECT * FROM paxcommit.vote(
@@ -203,6 +207,8 @@ CREATE FUNCTION paxcommit.learn(
     coordinator bigint, seq bigint, verdict text, promised bigint, accepted text, mark bigint
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Arrays of known length would be planned anew in every call.
+SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN QUERY
@@ -211,8 +217,11 @@ BEGIN
     FROM paxcommit.epoch AS e
     CROSS JOIN paxcommit.myself AS m
     CROSS JOIN unnest(_coordinators, _seqs) AS q (c, s)
-    LEFT JOIN paxcommit.transaction AS t
-        ON t.epoch = e.epoch AND t.coordinator = q.c AND t.seq = q.s
+    -- OFFSET keeps it a look-up of one row, for a plan made while the table was empty stays.
+    LEFT JOIN LATERAL (
+        SELECT * FROM paxcommit.transaction AS r
+        WHERE r.epoch = e.epoch AND r.coordinator = q.c AND r.seq = q.s OFFSET 0
+    ) AS t ON true
     WHERE e.digest = _digest AND m.identity = _identity;
     IF NOT FOUND THEN
         PERFORM paxcommit.refuse(_digest, _identity);

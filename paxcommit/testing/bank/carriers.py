@@ -27,7 +27,8 @@ _PATIENCE = 20.0
 class Tell(Protocol):
     """Hears of every transaction, first that it begins, then the answer that the client got."""
 
-    def __call__(self, kind: Kind, txid: str) -> None: ...
+    def __call__(self, kind: Kind, txid: str) -> None:
+        """Hear of `txid`."""
 
 
 class Carrier(Protocol):
@@ -106,7 +107,7 @@ class TwoPhaseCommit:
                 await sessions[bank].begin(BeginOptions())
                 await sessions[bank].execute(Sql(leg.sql(txid)))
             await _everywhere(sessions, f"prepare transaction '{txid}'")
-            failpoints.hit("two-phase:prepared")
+            failpoints.hit("two-phase", "prepared")
             for session in sessions.values():
                 await session.settle()
             await _everywhere(sessions, f"commit prepared '{txid}'")
