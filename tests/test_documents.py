@@ -1,4 +1,4 @@
-"""The documents say what the code says: rules, traps, tests, files, errors, exit codes, settings."""
+"""The documents say what the code says: rules, traps, files, errors, exit codes, settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from paxcommit.cli.exits import Exit
 from paxcommit.settings import Participant, Recovery, Settings
 
 ROOT = Path(__file__).parent.parent
-PYTHON = [path for top in ("paxcommit", "adapters", "tests") for path in ROOT.glob(f"{top}/**/*.py")]
-    *ROOT.glob("paxcommit/**/*.py"),
-    *ROOT.glob("adapters/**/*.py"),
-    *ROOT.glob("tests/**/*.py"),
-]
+TOPS = ("paxcommit", "adapters", "tests")
+CODE = [path for top in TOPS for end in ("py", "sql") for path in ROOT.glob(f"{top}/**/*.{end}")]
 
 
 def relative(path: Path) -> str:
@@ -38,7 +35,7 @@ def test_rules_and_traps_that_are_cited_are_written_down() -> None:
     traps = set(re.findall(r"^\*\*(\d+[a-d]?)\.", read("docs/traps.md"), re.MULTILINE))
     assert rules == {str(number) for number in range(1, 32)}
     cited_rules, cited_traps = set(), set()
-    for path in [*PYTHON, *ROOT.glob("paxcommit/**/*.sql")]:
+    for path in CODE:
         for first, last, trap in CITED.findall(read(path)):
             cited_rules |= {first, last} - {""}
             cited_traps |= {trap} - {""}
@@ -60,7 +57,8 @@ def test_dangerous_rules_and_traps_have_a_test_named_after_them() -> None:
     row = re.compile(r"^\| (R\d+|trap \d+[a-d]?) \| `(tests/[\w/.]+)::(\w+)`", re.MULTILINE)
     tables = read("docs/rules.md") + read("docs/traps.md")
     found = {claim: (file, name) for claim, file, name in row.findall(tables)}
-    assert not NEED_A_TEST - set(found)
+    missing = sorted(NEED_A_TEST - set(found))
+    assert not missing
     for claim, (file, name) in found.items():
         [test] = [
             node

@@ -48,7 +48,8 @@ def _code(checks: Sequence[Check]) -> Exit:
     worst = max(check.level for check in checks)
     if worst is Level.DAMAGE:
         return Exit.DAMAGE
-    if any(check.name == "majority" and check.level is Level.PROBLEM for check in checks):
+    bad = {check.name for check in checks if check.level is Level.PROBLEM}
+    if {"reachable", "majority"} <= bad:
         return Exit.UNREACHABLE
     return Exit.PROBLEM if worst is Level.PROBLEM else Exit.OK
 

@@ -15,9 +15,9 @@ from paxcommit.errors import (
     ClusterError,
     ConfigurationError,
     IdentityMismatch,
+    InvariantViolation,
     NotEnoughAcceptors,
     ParticipantUnavailable,
-    require,
 )
 from paxcommit.protocol.messages import AcceptorAnswer, AcceptorName, Request
 from paxcommit.runtime.plan import Call, Plan, acceptor, standing
@@ -87,8 +87,8 @@ class Membership:
     @property
     def record(self) -> EpochRecord:
         """The epoch record that this process works under."""
-        require(self._record is not None, "the epoch record is not known yet")
-        assert self._record is not None  # for the type checker; the line above is the check
+        if self._record is None:
+            raise InvariantViolation("the epoch record is not known yet")
         return self._record
 
     @property

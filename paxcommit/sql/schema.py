@@ -94,17 +94,10 @@ def quote_identifier(name: str) -> str:
 def grants(role: str) -> str:
     """Return the statements that let `role` coordinate and recover; repeatable."""
     to = quote_identifier(role)
-    by_name = ", ".join(f"'{name}'" for name in _FUNCTIONS)
+    functions = ", ".join(f"paxcommit.{name}" for name in _FUNCTIONS)
     return (
         f"GRANT USAGE ON SCHEMA paxcommit TO {to};\n"
-        "DO $grant$ DECLARE f regprocedure; BEGIN\n"
-        "    FOR f IN SELECT oid FROM pg_catalog.pg_proc\n"
-        "             WHERE pronamespace = 'paxcommit'::regnamespace\n"
-        f"               AND proname IN ({by_name}) LOOP\n"
-        f"        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I',"
-        f" f, {_literal(role)});\n"
-        "    END LOOP;\n"
-        "END $grant$;\n"
+        f"GRANT EXECUTE ON FUNCTION {functions} TO {to};\n"
     )
 
 
@@ -219,8 +212,3 @@ def _step(migration: Migration) -> str:
         # Here, so that no migration can forget it.
         "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA paxcommit FROM PUBLIC;\n"
     )
-
-
-def _literal(text: str) -> str:
-    # E'' spells a backslash the same under either setting of standard_conforming_strings.
-    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""A PREPARE that hangs, e.g. on a synchronous standby: no time-out of the server ends it (trap 3)."""
+"""A PREPARE that hangs, e.g. on a synchronous standby; no server time-out ends it (trap 3)."""
 
 from __future__ import annotations
 

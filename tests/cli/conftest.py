@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from paxcommit.cli.main import app
 from paxcommit.testing import Cluster, Layout
+from tests.cli.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -92,3 +93,21 @@ def login(cluster: Cluster) -> Iterator[str]:
         for (database,) in server.execute("select datname from pg_database where datallowconn"):
             server.execute(f"drop owned by {name}", database)
         server.execute(f"drop role {name}")
+
+
+@pytest.fixture
+def stage(ready: Path, layout: Layout) -> Stage:
+    """A cluster after ``init``, to be put into any state."""
+    return Stage(layout)
+
+
+@pytest.fixture
+def stop_acceptors(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> Callable[..., None]:
+    """As if these acceptors' servers were down: the environment names ports without servers."""
+
+    def stop(*names: str) -> None:
+        for offset, name in enumerate(names):
+            dsn = f"postgresql://127.0.0.{offset + 2}:{closed_port}/witness"
+            monkeypatch.setenv(f"PAXCOMMIT_ACCEPTORS__{name.upper()}", dsn)
+
+    return stop

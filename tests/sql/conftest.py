@@ -123,6 +123,13 @@ class Home:
         self.place = place
         self._clients: list[Client] = []
         admin = self.connect()
+        self.settle_in(admin)
+        admin("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL)")
+        admin("INSERT INTO account SELECT n, 100 FROM generate_series(1, 9) n")
+        self.renew()
+
+    def settle_in(self, admin: Client) -> None:
+        """Install the schema as `admin`'s user, and make this acceptor ``a1`` and ``orders``."""
         admin.run(install())
         identity = admin.run(claim_identity("a1"))
         others = [AcceptorIdentity(name, str(uuid.uuid4()), 1, "elsewhere") for name in _OTHERS]
@@ -130,9 +137,6 @@ class Home:
         self.record: EpochRecord = admin.run(write_record(record))
         admin.run(adopt_epoch(1, self.record.digest, "orders"))
         self.authority = Authority("a1", identity.identity, 1, self.record.digest)
-        admin("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL)")
-        admin("INSERT INTO account SELECT n, 100 FROM generate_series(1, 9) n")
-        self.renew()
 
     def renew(self) -> None:
         """Forget everything but the schema, the identity and the epoch."""

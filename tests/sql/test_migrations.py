@@ -8,10 +8,11 @@ from importlib import resources
 import pytest
 
 from paxcommit.errors import SchemaError
-from paxcommit.protocol.messages import Learn, Phase1a
+from paxcommit.protocol.messages import Learn, Phase1a, Phase1b
 from paxcommit.sql import schema
 from paxcommit.sql.acceptor import ask
 from paxcommit.sql.epoch import claim_identity, read_records
+from paxcommit.sql.fencing import Standing, fence_blockers, place_fence, terminate_blocker
 from paxcommit.sql.marks import Marks
 from paxcommit.sql.participant import adopt_epoch, participant_epochs
 from paxcommit.sql.refusals import Refusal
@@ -134,6 +135,34 @@ def test_a_role_may_coordinate_and_no_more(own_home, role):
         service.run(adopt_epoch(2, own_home.record.digest, "other"))
     with pytest.raises(SchemaError):
         service.run(claim_identity("a1"))
+
+
+def test_an_owner_need_not_be_a_superuser(own_home, role):
+    owner = role("owner")
+    client = scratch(own_home)
+    client(f"ALTER DATABASE {own_home.place.database} OWNER TO {owner}")
+    client(f"GRANT ALL ON account TO {owner}")
+    client(f"GRANT pg_read_all_stats, pg_signal_backend TO {owner}")
+    mine = own_home.connect(user=owner)
+    own_home.settle_in(mine)
+    txid, service = own_home.txid(), own_home.connect(user=role("service"))
+    mine.run(install([service("SELECT current_user::text")[0][0]]))
+    assert own_home.ask(Phase1a(txid, 1), client=service) == [Phase1b(txid, "a1", 1, {})]
+    late = own_home.connect(user=owner)
+    late.begin(txid)
+    late("UPDATE account SET balance = 0 WHERE id = 1")
+    late(
+        "SELECT paxcommit.branch($1::text, 1, $2::bigint, 1, 'orders', 'branch')",
+        own_home.record.digest,
+        own_home.coordinator,
+    )
+    fencer = own_home.connect(user=owner)
+    fencing = own_home.background(place_fence(own_home.record.digest, txid, "orders"), fencer)
+    assert fencing.waits()
+    (blocker,) = service.run(fence_blockers(fencer.pid))
+    assert blocker.pid == late.pid
+    assert service.run(terminate_blocker(fencer.pid, blocker))
+    assert fencing.result() is Standing.FENCE
 
 
 def test_functions_that_others_call_are_pinned_and_definers(home):

@@ -136,6 +136,7 @@ $$;
 
 -- Who keeps the fencing session waiting with a branch row in flight: 0 is a prepared transaction.
 -- Only a holder of the branch table is named, and only to a session that waits there (trap 24c).
+-- An owner who is no superuser needs pg_read_all_stats here and pg_signal_backend below.
 CREATE FUNCTION paxcommit.fence_blockers(_fence_pid bigint)
 RETURNS TABLE (pid bigint, backend_start bigint)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

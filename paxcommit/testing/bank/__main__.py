@@ -2,13 +2,14 @@
 
 Runs until SIGTERM or SIGINT.  With ``--commands`` it reads standard input too: ``stop STEP`` stops
 the process with SIGSTOP when it reaches that failpoint next, so that whoever watches can kill it
-right there; ``end``, or the end of the input, ends it gently.
+right there; the end of the input ends it gently.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -37,6 +38,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run clients as the command line says."""
     options = _parser().parse_args(arguments)
     arm_from_environment()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     asyncio.run(_work(options))
 
 
@@ -117,7 +121,7 @@ class _Commands:
     """Standard input, line by line.
 
     Args:
-        stop: Set by ``end``.
+        stop: Set by the end of the input.
         steps: Keeps steps armed until the process ends.
     """
 
@@ -139,8 +143,6 @@ class _Commands:
             match verb:
                 case "stop":
                     self._steps.enter_context(call_at(what, partial(_stop_here, what)))
-                case "end":
-                    self._stop.set()
                 case _:
                     raise SystemExit(f"no such command: {verb}")
 

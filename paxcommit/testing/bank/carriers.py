@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import secrets
 from typing import Literal, Protocol, TypeAlias
 
@@ -19,6 +20,8 @@ __all__ = ["Carrier", "Kind", "PaxosCommit", "Tell", "TwoPhaseCommit"]
 
 Kind: TypeAlias = Literal["begun", "committed", "aborted", "unknown"]
 """What a client learns of a transaction; all but the first are answers."""
+
+_log = logging.getLogger("paxcommit.testing.bank")
 
 _PATIENCE = 20.0
 """Seconds that a client waits for accounts that somebody else holds."""
@@ -67,16 +70,17 @@ class PaxosCommit:
                 except Exception:
                     refused = True
                     raise
-        except TransactionAborted:
-            return "aborted"
-        except OutcomeUnknown:
+        except OutcomeUnknown as error:
+            _log.warning("%s", error)
             return "unknown"
-        except ClusterError:
-            return "aborted"  # raised before anything could have been committed
-        except Exception:
+        except (TransactionAborted, ClusterError) as error:
+            _log.info("%s", error)
+            return "aborted"  # definite, or raised before anything could have been committed
+        except Exception as error:
             # What the block raised, a balance that does not suffice for instance, aborts.
             if not refused:
                 raise
+            _log.info("transfer %s refused: %s", tx.id, error)
             return "aborted"
         return "committed"
 

@@ -25,8 +25,8 @@ PATIENCE = 20.0
 class Moment(enum.Enum):
     """When in a commit the blow falls."""
 
-    UNDECIDED = "between PREPARE and the decision"
-    DECIDED = "between the decision and COMMIT PREPARED"
+    UNDECIDED = "after PREPARE, before the decision"
+    DECIDED = "decided, before COMMIT PREPARED"
     ANY = "at a random instant"
 
 

@@ -18,10 +18,12 @@ _CONNECT_SECONDS = 10.0
 
 _HELD = Sql(
     """
-    select coalesce(string_agg(gid, ' '), ''),
-        (select count(*) from pg_stat_activity where application_name = $2::text)
-    from pg_prepared_xacts
-    where database = current_database() and strpos(gid, $1::text) > 0
+    select
+        (select coalesce(string_agg(gid, ' '), '') from pg_prepared_xacts
+            where database = current_database() and strpos(gid, $1::text) > 0),
+        count(*),
+        count(*) filter (where wait_event_type is not distinct from 'Lock')
+    from pg_stat_activity where application_name = $2::text
     """
 )
 _LOCKED_ACCOUNTS = """
@@ -38,10 +40,12 @@ class Held:
     Attributes:
         branches: Prepared, as (bank, gid).
         backends: Server processes that still work for the dead one.
+        waiting: How many of them wait for a lock, and do not notice its death before they have it.
     """
 
     branches: frozenset[tuple[str, str]]
     backends: int
+    waiting: int
 
     @property
     def nothing(self) -> bool:
@@ -59,6 +63,11 @@ class Locks:
     def __init__(self, sessions: Mapping[str, AsyncSession]) -> None:
         self._sessions = sessions
 
+    @property
+    def banks(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self._sessions)
+
     async def held(self, mark: str, process: str) -> Held:
         """Look once.
 
@@ -70,8 +79,9 @@ class Locks:
         answers = await asyncio.gather(*(each.execute(sql) for each in self._sessions.values()))
         rows = {bank: answer.rows[0] for bank, answer in zip(self._sessions, answers, strict=True)}
         return Held(
-            frozenset((bank, gid) for bank, (gids, _) in rows.items() for gid in gids.split()),
-            max(backends for _, backends in rows.values()),
+            frozenset((bank, gid) for bank, (gids, _, _) in rows.items() for gid in gids.split()),
+            backends=sum(backends for _, backends, _ in rows.values()),
+            waiting=sum(waiting for _, _, waiting in rows.values()),
         )
 
     async def until_free(
@@ -105,7 +115,7 @@ class Locks:
         try:
             await self._sessions[bank].execute(
                 Sql(
-                    f"set local lock_timeout = '200ms';"
+                    f"set lock_timeout = '200ms';"
                     f" update bank.account set balance = balance where id = {account:d}"
                 )
             )

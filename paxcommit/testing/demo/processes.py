@@ -59,7 +59,9 @@ class Child:
         """Start this Python with `arguments`."""
         log = workshop.folder / f"{name}.log"
         # The configuration is the file alone: what the caller's environment says is not for us.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PAXCOMMIT_", "PG"))}
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(("PAXCOMMIT_", "PG"))
+        }
         with log.open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", *arguments),
@@ -96,16 +98,22 @@ class Child:
         warden().ended(self._process.pid)
 
     async def end(self) -> None:
-        """End it gently, and after a while not so gently."""
+        """End it gently.
+
+        Raises:
+            ClusterError: It did not end in time.
+        """
         self.signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(_END_SECONDS):
                 await self.gone()
         except TimeoutError:
             raise ClusterError(f"{self.name} did not end: {self.log}") from None
-        finally:
-            self.signal(signal.SIGKILL)
-            await self.gone()
+
+    async def destroy(self) -> None:
+        """End it in any way, unless it has ended."""
+        self.signal(signal.SIGKILL)
+        await self.gone()
 
 
 class Coordinator(Child):

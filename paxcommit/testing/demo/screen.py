@@ -1,4 +1,4 @@
-"""What is to be seen while the demo runs: a bar and a live line, or plain lines without a terminal."""
+"""What is to be seen while the demo runs: a bar and a live line; plain lines in a file."""
 
 from __future__ import annotations
 

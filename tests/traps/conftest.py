@@ -1,0 +1,30 @@
+"""Fixtures of the trap tests; `Lab` is where it is all explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from paxcommit.testing import Cluster
+from tests.traps.lab import Lab
+from tests.traps.surfaces import SURFACES, Surface
+
+
+@pytest.fixture(scope="package")
+def shared_lab() -> Iterator[Lab]:
+    with Cluster(4, settings={"max_prepared_transactions": 24}) as cluster:
+        yield Lab(cluster)
+
+
+@pytest.fixture
+def lab(shared_lab: Lab) -> Iterator[Lab]:
+    """The lab, and a look afterwards that the test left nothing prepared."""
+    yield shared_lab
+    assert shared_lab.prepared() == []
+
+
+@pytest.fixture(params=SURFACES, ids=lambda surface: surface.name)
+def surface(request: pytest.FixtureRequest) -> Surface:
+    chosen: Surface = request.param
+    return chosen

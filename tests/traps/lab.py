@@ -1,0 +1,219 @@
+"""Four real servers, one cluster on them, and ways to get in the way of a commit.
+
+Acceptors ``a1`` to ``a3`` and participant ``orders`` are on the first three servers; ``billing``
+has the fourth to itself, so that it can wait for a standby or restart without an acceptor's vote
+doing so too.  Every DSN carries `PASSWORD`, which the servers do not ask for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+
+from paxcommit import Settings, TxId
+from paxcommit.cluster import initialise
+from paxcommit.drivers import choose_async
+from paxcommit.testing import Cluster, Layout, Place, Server
+
+__all__ = ["BOTH", "PASSWORD", "Lab", "until"]
+
+PASSWORD = "correct-horse-battery"
+BOTH = ["billing", "orders"]
+PARTICIPANTS = ("orders", "stock", "parcels", "billing")
+PATIENCE = 30.0
+
+_SCHEMA = """
+CREATE TABLE entry (id bigserial PRIMARY KEY, key text NOT NULL);
+-- A deferred trigger runs inside the round trip of PREPARE; this one waits for the test's gate.
+CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_lock_shared(4711);
+    PERFORM pg_advisory_unlock_shared(4711);
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER gate AFTER INSERT ON entry DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW WHEN (new.key LIKE 'gated%') EXECUTE FUNCTION pass_gate();
+"""
+_WAITING = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = '{database}' AND state = 'active' AND wait_event = '{event}'
+  AND query LIKE '%{query}%' AND pid <> pg_backend_pid() ORDER BY pid
+"""
+
+_T = TypeVar("_T")
+
+
+async def until(question: Callable[[], _T], what: str) -> _T:
+    """Ask again and again until the answer is true; return it."""
+    give_up = time.monotonic() + PATIENCE
+    while not (answer := await asyncio.to_thread(question)):
+        if time.monotonic() > give_up:
+            raise AssertionError(f"waited {PATIENCE:g} s for: {what}")
+        await asyncio.sleep(0.02)
+    return answer
+
+
+class Lab:
+    """See the module."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.layout = Layout.create(cluster, participants=PARTICIPANTS)
+        self._numbers = itertools.count(1)
+        with ThreadPoolExecutor(1) as thread:  # the caller's may have an event loop running
+            settings = Settings.load(self.settings())
+            thread.submit(lambda: asyncio.run(initialise(settings, choose_async()))).result()
+        for name in BOTH:
+            self.place(name).execute(_SCHEMA)
+
+    def key(self, prefix: str = "entry") -> str:
+        """A key that no other test writes."""
+        return f"{prefix}-{next(self._numbers)}"
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """What ``paxcommit.toml`` would hold."""
+        return {
+            "cluster": "shop",
+            "acceptors": {name: self.dsn(name) for name in self.layout.acceptor_places},
+            "participants": {name: self.dsn(name) for name in ("orders", "billing")},
+            **changes,
+        }
+
+    def dsn(self, name: str, *, user: str | None = None) -> str:
+        place = self.place(name)
+        return place.server.dsn(
+            place.database, user=user or place.server.user, password=PASSWORD
+        )
+
+    def place(self, name: str) -> Place:
+        return self.layout.place(name)
+
+    @property
+    def far(self) -> Server:
+        """The server of ``billing``."""
+        return self.place("billing").server
+
+    # --- the judge ------------------------------------------------------------------------------
+
+    def holders(self, key: str) -> list[str]:
+        """Which databases show the entry."""
+        question = f"SELECT count(*) FROM entry WHERE key = '{key}'"
+        counts = {name: self.place(name).execute(question)[0][0] for name in BOTH}
+        assert max(counts.values()) <= 1, f"written twice: {counts}"
+        return [name for name in BOTH if counts[name]]
+
+    def prepared(self) -> list[str]:
+        """Every gid of either database."""
+        return [gid for name in BOTH for gid in self.place(name).prepared()]
+
+    def row(self, name: str, txid: TxId) -> str | None:
+        """The kind of the transaction's row in the branch table."""
+        rows = self.place(name).execute(
+            f"SELECT kind FROM paxcommit.branch WHERE coordinator = {txid.coordinator}"
+            f" AND seq = {txid.seq}"
+        )
+        return rows[0][0] if rows else None
+
+    def accepted(self, acceptor: str, txid: TxId) -> dict[str, Any]:
+        """What an acceptor has accepted: per instance, ballot and value."""
+        rows = self.place(acceptor).execute(
+            f"SELECT accepted FROM paxcommit.transaction WHERE coordinator = {txid.coordinator}"
+            f" AND seq = {txid.seq}"
+        )
+        return rows[0][0] if rows else {}
+
+    def damages(self, txid: TxId) -> dict[str, str]:
+        """What `paxcommit status` would complain about, by participant."""
+        question = f"SELECT what FROM paxcommit.damage WHERE txid = '{txid}'"
+        found = {name: self.place(name).execute(question) for name in BOTH}
+        return {name: rows[0][0] for name, rows in found.items() if rows}
+
+    # --- getting in the way ---------------------------------------------------------------------
+
+    def waiting(self, name: str, event: str, query: str = "PREPARE TRANSACTION") -> list[int]:
+        """The backends at a participant whose `query` waits for `event`."""
+        place = self.place(name)
+        rows = place.server.execute(
+            _WAITING.format(database=place.database, event=event, query=query)
+        )
+        return [pid for (pid,) in rows]
+
+    def is_there(self, name: str, pid: int) -> bool:
+        """Whether the backend still runs."""
+        return bool(
+            self.place(name).server.execute(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}")
+        )
+
+    def terminate(self, name: str, pid: int) -> None:
+        self.place(name).server.execute(f"SELECT pg_terminate_backend({pid})")
+
+    @contextmanager
+    def gate(self, name: str) -> Iterator[Callable[[], None]]:
+        """Keep ``gated…`` entries waiting inside the round trip of PREPARE; gives the way out."""
+        with psycopg.connect(self.place(name).dsn, autocommit=True) as keeper:
+            keeper.execute("SELECT pg_advisory_lock(4711)")
+            yield lambda: keeper.execute("SELECT pg_advisory_unlock_all()") and None
+
+    @asynccontextmanager
+    async def lonely(self) -> AsyncIterator[Callable[[], None]]:
+        """Let every flush at ``billing`` wait for a standby that is not there; gives the end of it."""
+        self.far.configure(synchronous_standby_names="nobody_here")
+        await asyncio.to_thread(self._await_loneliness)
+
+        def end() -> None:
+            self.far.configure(synchronous_standby_names=None)
+
+        try:
+            yield end
+        finally:
+            end()
+
+    def _await_loneliness(self) -> None:
+        # It is the checkpointer that makes sessions wait, some time after the server reloaded.
+        with psycopg.connect(self.far.dsn(), autocommit=True) as probe:
+            pid = probe.info.backend_pid
+            question = f"SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {pid}"
+            give_up = time.monotonic() + PATIENCE
+            while time.monotonic() < give_up:
+                probe.pgconn.send_query(b"SELECT pg_logical_emit_message(true, 'probe', '')")
+                while probe.pgconn.is_busy():
+                    if self.far.execute(question)[0][0]:
+                        self.far.execute(f"SELECT pg_terminate_backend({pid})")
+                        return
+                    probe.pgconn.consume_input()
+                while probe.pgconn.get_result() is not None:
+                    pass
+        raise AssertionError("nobody waits for the standby")
+
+    @contextmanager
+    def frozen(self, *acceptors: str) -> Iterator[None]:
+        """Let acceptors neither vote nor tell; what was asked of them meanwhile is lost."""
+        keepers = []
+        for name in acceptors:
+            keepers.append(psycopg.connect(self.place(name).dsn))
+            keepers[-1].execute("LOCK TABLE paxcommit.transaction IN ACCESS EXCLUSIVE MODE")
+        try:
+            yield
+        finally:
+            for keeper in keepers:
+                keeper.execute(
+                    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+                    " WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+                )
+                keeper.close()
+
+    async def finish(self, recovery: Any, *keys: TxId) -> None:
+        """Let a recoverer look until none of these transactions has a gid left."""
+        wanted = [f":{txid}:" for txid in keys]
+        give_up = time.monotonic() + PATIENCE
+        while any(each in gid for gid in self.prepared() for each in wanted):
+            assert time.monotonic() < give_up, f"recovery leaves {self.prepared()}"
+            await recovery.run_once()
+            await asyncio.sleep(0.02)
