@@ -170,7 +170,11 @@ class AsyncTransaction:
         return session.raw
 
     async def _give_back(self, participant: str, session: AsyncSession, *, ours: bool) -> None:
-        await session.settle()
+        try:  # a network that fell silent must not keep the caller in the block
+            async with asyncio.timeout(self._coordinator.settings.connect_timeout):
+                await session.settle()
+        except TimeoutError:
+            session.discard()
         if ours:
             await self._coordinator.release(participant, session)
 

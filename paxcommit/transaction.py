@@ -144,7 +144,10 @@ class Transaction:
         return session.raw
 
     def _give_back(self, participant: str, session: SyncSession, *, ours: bool) -> None:
-        session.settle()
+        # A network that fell silent must not keep the caller in the block.
+        limit = self._coordinator.settings.connect_timeout
+        with self._coordinator.network.watchdog.limit(limit, session.discard):
+            session.settle()
         if ours:
             self._coordinator.release(participant, session)
 
