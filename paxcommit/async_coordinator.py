@@ -127,6 +127,7 @@ class AsyncCoordinator:
             await network.open()
             members.require_quorum()
             incarnation.epoch = members.record.epoch
+            await network.run(members.register_all())
         except BaseException:
             await network.close()
             raise
@@ -169,7 +170,7 @@ class AsyncCoordinator:
         """
         check_wait(wait)
         state: TransactionState[AsyncSession] = TransactionState.new(
-            self._incarnation.next_txid(),
+            self._incarnation,
             self.members,
             check_deadline(deadline, self.settings),
             BeginOptions(isolation, read_only),

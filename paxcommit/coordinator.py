@@ -89,6 +89,7 @@ class Coordinator:
             network.open()
             members.require_quorum()
             incarnation.epoch = members.record.epoch
+            network.run(members.register_all())
         except BaseException:
             network.close()
             raise
@@ -124,7 +125,7 @@ class Coordinator:
         """
         check_wait(wait)
         state: TransactionState[SyncSession] = TransactionState.new(
-            self._incarnation.next_txid(),
+            self._incarnation,
             self.members,
             check_deadline(deadline, self.settings),
             BeginOptions(isolation, read_only),

@@ -75,13 +75,11 @@ class Recovery(BaseModel):
 
     Attributes:
         poll_interval: Seconds between two looks at ``pg_prepared_xacts``.
-        backoff: Seconds; how long a recoverer that was outbid waits at most the first time.
     """
 
     model_config = _STRICT
 
     poll_interval: _Seconds = 0.25
-    backoff: _Seconds = 0.1
 
 
 class Settings(BaseSettings):
@@ -98,7 +96,6 @@ class Settings(BaseSettings):
         pool_size: Connections per participant at most.
         connect_timeout: Seconds to connect to a server.
         acceptor_timeout: Seconds to wait for one acceptor's answer.
-        lock_timeout: Seconds for which writing a branch row waits for a lock (R19, R20).
         recovery: How recovery watches.
 
     Raises:
@@ -121,7 +118,6 @@ class Settings(BaseSettings):
     pool_size: _Whole = 10
     connect_timeout: _Seconds = 5.0
     acceptor_timeout: _Seconds = 3.0
-    lock_timeout: _Seconds = 1.0
     recovery: Recovery = Recovery()
 
     def __init__(self, **values: Any) -> None:

@@ -17,7 +17,7 @@ from paxcommit.errors import (
     TransactionAborted,
     UsageError,
 )
-from paxcommit.ids import MAX_DEADLINE, Gid, TxId
+from paxcommit.ids import MAX_DEADLINE, Gid, Incarnation, TxId
 from paxcommit.ports import BeginOptions, Isolation
 from paxcommit.protocol.coordinator import CommitMachine, Terms
 from paxcommit.protocol.effects import Tell
@@ -81,6 +81,7 @@ class TransactionState(Generic[_Session]):
     Attributes:
         txid: Its id.
         digest: Of the epoch record.
+        registered: Participants that F+1 acceptors knew before the id was drawn (R2).
         acceptors: All 2F+1, by name.
         deadline: Seconds for a decision once the block is left.
         finish: Seconds for applying it.
@@ -93,6 +94,7 @@ class TransactionState(Generic[_Session]):
 
     txid: TxId
     digest: str
+    registered: frozenset[str]
     acceptors: tuple[str, ...]
     deadline: float
     finish: float
@@ -106,12 +108,23 @@ class TransactionState(Generic[_Session]):
 
     @classmethod
     def new(
-        cls, txid: TxId, members: Membership, deadline: float, options: BeginOptions
+        cls,
+        incarnation: Incarnation,
+        members: Membership,
+        deadline: float,
+        options: BeginOptions,
     ) -> TransactionState[_Session]:
         """A transaction that is not entered yet."""
-        digest = members.record.digest
-        finish = max(deadline, _MIN_FINISH)
-        return cls(txid, digest, members.acceptors, deadline, finish, options)
+        registered = members.confirmed  # before the id is drawn, or R23 fences too few
+        return cls(
+            incarnation.next_txid(),
+            members.record.digest,
+            registered,
+            members.acceptors,
+            deadline,
+            max(deadline, _MIN_FINISH),
+            options,
+        )
 
     def options_for(self, isolation: Isolation | None, read_only: bool | None) -> BeginOptions:
         """What a connection asks for, else what the transaction says."""
@@ -168,6 +181,7 @@ class TransactionState(Generic[_Session]):
             Terms(self.acceptors, self.deadline, self.finish),
             abort=None if error is None else f"the block raised {type(error).__name__}",
             retryable=error is not None and is_retryable(error),
+            one_phase=self.branches.keys() <= self.registered,
         )
 
     def tell(self, tell: Tell) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from paxcommit.cli.demo import demo
 from paxcommit.cli.doctor import doctor
 from paxcommit.cli.exits import EPILOG
 from paxcommit.cli.explain import explain
@@ -48,5 +49,5 @@ def _main(
     pass
 
 
-for _command in (init, doctor, status, explain, outcome, recover):
+for _command in (init, doctor, status, explain, outcome, recover, demo):
     app.command(epilog=EPILOG)(_command)

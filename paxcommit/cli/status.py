@@ -66,7 +66,7 @@ class _State:
 
 async def _look(settings: Settings, sites: Sites) -> _State:
     records = await read_all_records(settings, sites)
-    record = records.require_record()
+    record = records.require_best()
     named, marks = records.authorities, Marks()
     greetings = await sites.each(named, lambda site: hello(named[site], marks))
     branches = await read_branches(sites, record.digest)

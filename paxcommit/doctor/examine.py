@@ -122,7 +122,7 @@ class _Examination:
         self._checks += [_grants(site, answer) for site, answer in missing.items()]
 
     async def _participants(self, records: Records) -> None:
-        record = records.record
+        record = records.best
         here = [site for site in self._sites.participants if site in self._facts]
         probes = await self._sites.each(here, lambda site: probe(site.role))
         self._checks += [check_probe(site, answer) for site, answer in probes.items()]

@@ -29,32 +29,42 @@ class Records:
     record: EpochRecord | None
 
     @property
+    def best(self) -> EpochRecord | None:
+        """`record`, or else the only one that any acceptor holds: enough to ask, not to act."""
+        if self.record is not None:
+            return self.record
+        seen = {held for held in self.held.values() if isinstance(held, EpochRecord)}
+        return seen.pop() if len(seen) == 1 else None
+
+    @property
     def authorities(self) -> dict[Site, Authority]:
-        """Whom calls are meant for, per acceptor that the record names, whatever it holds."""
-        if self.record is None:
+        """Whom calls are meant for, per acceptor that `best` names, whatever it holds."""
+        record = self.best
+        if record is None:
             return {}
-        named = {each.name: each.identity for each in self.record.acceptors}
+        named = {each.name: each.identity for each in record.acceptors}
         return {
-            site: Authority(site.name, named[site.name], self.record.epoch, self.record.digest)
+            site: Authority(site.name, named[site.name], record.epoch, record.digest)
             for site in self.held
             if site.name in named
         }
 
-    def require_record(self) -> EpochRecord:
-        """Return the record.
+    def require_best(self) -> EpochRecord:
+        """Return `best`.
 
         Raises:
-            NotEnoughAcceptors: F+1 acceptors do not hold one and the same; says what each said.
+            NotEnoughAcceptors: No acceptor told a record, or they told different ones; says what
+                each said.
         """
-        if self.record is not None:
-            return self.record
+        if (record := self.best) is not None:
+            return record
         said = "; ".join(
             f"{site}: {'no epoch record' if held is None else _spell(held)}"
             for site, held in self.held.items()
         )
         raise NotEnoughAcceptors(
-            f"no epoch record is held by a majority of acceptors ({said}). Has `paxcommit init` "
-            f"been run?"
+            f"the acceptors do not tell which cluster this is ({said}). Has `paxcommit init` been "
+            f"run?"
         )
 
 

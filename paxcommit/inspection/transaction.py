@@ -145,11 +145,11 @@ async def look_up(settings: Settings, sites: Sites, txid: TxId) -> Found:
     """Ask every server about one transaction; changes nothing.
 
     Raises:
-        NotEnoughAcceptors: F+1 acceptors do not hold one epoch record.
+        NotEnoughAcceptors: No acceptor tells the epoch record.
         ClusterError: The transaction is of another epoch.
     """
     records = await read_all_records(settings, sites)
-    record = records.require_record()
+    record = records.require_best()
     if txid.epoch != record.epoch:
         raise ClusterError(
             f"{txid} is of epoch {txid.epoch}; this cluster is in epoch {record.epoch}"

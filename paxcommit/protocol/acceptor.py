@@ -99,6 +99,8 @@ def step(acceptor: AcceptorName, epoch: EpochState, row: Row, request: Request) 
     if epoch.lost_votes:
         return Refuse(LostVotes(txid, acceptor))
     match request:
+        case Learn() if epoch.retired and row == UNKNOWN:
+            return Refuse(Retired(txid, acceptor))  # its rows are gone: not "never heard of" (R31)
         case Learn():
             return Refuse(Learned(txid, acceptor, row.promised, row.accepted))
         case _ if epoch.retired:

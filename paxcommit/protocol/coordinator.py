@@ -94,6 +94,8 @@ class CommitMachine:
         terms: Acceptors and times.
         abort: A reason to abort from the outset, or None to commit.
         retryable: Whether that reason makes a new transaction worthwhile.
+        one_phase: Whether a lone participant may commit in one phase (R17): only if it was
+            registered before the id was drawn, for whoever forces an outcome fences no other (R23).
     """
 
     def __init__(
@@ -104,8 +106,10 @@ class CommitMachine:
         *,
         abort: str | None = None,
         retryable: bool = False,
+        one_phase: bool = True,
     ) -> None:
         self.txid = txid
+        self._one_phase = one_phase and len(participants) == 1
         self._terms = terms
         self._rms = {name: ResourceManager(name) for name in participants}
         self._doomed = abort is not None
@@ -146,7 +150,7 @@ class CommitMachine:
         match list(self._rms):
             case []:
                 return self._decided(Outcome.COMMITTED, {})
-            case [only]:  # R17: exactly one enlisted, and the context never left the process.
+            case [only] if self._one_phase:
                 return [deadline, CommitOnly(only)]
             case names:
                 return [deadline, *(Prepare(name) for name in names)]
@@ -176,7 +180,7 @@ class CommitMachine:
         self._unanswered.discard(rm.participant)
         if rm.answer is None:  # else a reader's COMMIT, see below
             rm.answered(event.answer)
-        if len(self._rms) == 1:
+        if self._one_phase:
             return self._only(rm)
         match event.answer:
             case No(reason=reason, retryable=retryable):
@@ -287,7 +291,10 @@ class CommitMachine:
                 in_j = commit and chosen is not None and name in chosen.names
                 verdicts[name] = Verdict.COMMIT if in_j else Verdict.ROLL_BACK  # R7
         return self._decided(
-            outcome, verdicts, "" if commit else "recovery decided it before we did", not commit
+            outcome,
+            verdicts,
+            "" if commit else "another process decided it: we were taken for dead, or were late",
+            not commit,
         )
 
     def _end_readers(self, *, commit: bool) -> dict[str, Verdict]:
@@ -341,7 +348,7 @@ class CommitMachine:
             case _State.PREPARING | _State.READERS | _State.ABORTING:
                 waited_for = sorted(self._unanswered)
                 cut: list[Effect] = [Abandon(name) for name in waited_for]
-                if len(self._rms) > 1:  # a lone COMMIT under way is Unknown, not aborted (R22)
+                if not self._one_phase:  # a lone COMMIT under way is Unknown, not aborted (R22)
                     reason = f"deadline of {self._terms.deadline:g} s passed waiting for "
                     cut += self._abort_for(reason + ", ".join(waited_for), True)
                 # Their answers become Unknown; late gids are rolled back by recovery (trap 4).

@@ -47,6 +47,7 @@ class Fencing:
 
     def __init__(self, participants: Sequence[str]) -> None:
         self._unfenced = set(participants)
+        self._missing: dict[str, str] = {}
         self._attempts = dict.fromkeys(participants, 0)
         # No participant at all is a mistake of whoever asks, and no leave to decide anything.
         self.finding: Finding | None = None if participants else Finding.OPEN
@@ -69,14 +70,14 @@ class Fencing:
                 participant=name, answer=FenceBlocked(pid=pid, backend_start=started)
             ):
                 if self._attempts[name] >= _MAX_ATTEMPTS:
-                    self._found(Finding.OPEN, f"{name}: the fence waits for another session")
+                    self._missed(name, "the fence waits for another session")
                 elif pid:
                     self._attempts[name] += 1
                     return [Terminate(name, pid, started)]
                 else:
                     return [Backoff(_PREFIX + name, self._attempts[name])]
             case FenceAnswered(participant=name, answer=FenceUnreachable(reason=reason)):
-                self._found(Finding.OPEN, f"{name}: {reason}")
+                self._missed(name, reason)
             case BackoffOver(name=timer) if timer.startswith(_PREFIX):
                 name = timer.removeprefix(_PREFIX)
                 return self._again(name) if name in self._unfenced else []
@@ -92,12 +93,26 @@ class Fencing:
         match kind:
             case "fence":
                 self._unfenced.discard(name)
-                if not self._unfenced:
-                    self._found(Finding.LEAD, "every participant is fenced")
+                self._conclude()
             case "only":
                 self._found(Finding.COMMITTED, f"{name} committed it in one phase")
             case _:
                 self._found(Finding.BRANCH, name)
+
+    def _missed(self, name: str, reason: str) -> None:
+        """Go on without it: another participant may still settle the matter by itself."""
+        self._missing[name] = reason
+        self._unfenced.discard(name)
+        self._conclude()
+
+    def _conclude(self) -> None:
+        if self._unfenced:
+            return
+        if self._missing:
+            why = "; ".join(f"{name}: {reason}" for name, reason in sorted(self._missing.items()))
+            self._found(Finding.OPEN, why)
+        else:
+            self._found(Finding.LEAD, "every participant is fenced")
 
     def _found(self, finding: Finding, reason: str) -> None:
         self.finding, self.reason = finding, reason

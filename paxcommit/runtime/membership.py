@@ -18,6 +18,7 @@ from paxcommit.errors import (
     InvariantViolation,
     NotEnoughAcceptors,
     ParticipantUnavailable,
+    PaxcommitError,
 )
 from paxcommit.protocol.messages import AcceptorAnswer, AcceptorName, Request
 from paxcommit.runtime.plan import Call, Plan, acceptor, standing
@@ -284,6 +285,19 @@ class Membership:
                 + "; ".join(_why(answer) for answer in answers if isinstance(answer, Exception))
             )
         self._registered.add(name)
+
+    @property
+    def confirmed(self) -> frozenset[str]:
+        """Participants that F+1 acceptors have confirmed to this process."""
+        return frozenset(self._registered)
+
+    def register_all(self) -> Plan[None]:
+        """Register every participant that can be reached; the others when they are first used."""
+        for name in self.sites:
+            try:
+                yield from self.register(name)
+            except PaxcommitError as error:
+                _log.warning("participant %s cannot be used now: %s", name, error)
 
     def registered(self) -> Plan[tuple[str, ...]]:
         """Every participant that F+1 acceptors may know of (R2).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -15,6 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from paxcommit.cli.main import app
+from paxcommit.cluster import initialise
+from paxcommit.drivers import choose_async
+from paxcommit.settings import Settings
 from paxcommit.testing import Cluster, Layout
 from tests.cli.stage import Stage
 
@@ -61,16 +65,34 @@ def cli() -> Cli:
 
 @pytest.fixture
 def config(layout: Layout, tmp_path: Path) -> Path:
-    """``paxcommit.toml`` for `layout`, in the working directory of the test."""
+    """``paxcommit.toml`` for fresh databases, in the working directory of the test."""
     return layout.write_config(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def initialised(cluster: Cluster) -> Iterator[Layout]:
+    """Databases after ``init``, for all tests that do not harm the schemas; see `ready`."""
+    layout = Layout.create(cluster, suffix=f"_cli_{os.getpid()}")
+    settings = Settings.load(layout.settings)
+    asyncio.run(initialise(settings, choose_async()))
+    create = "create table account (id int primary key, balance int)"
+    for place in layout.participant_places.values():
+        place.execute(create, "insert into account values (1, 100)")
+    yield layout
+    layout.drop()
+
+
 @pytest.fixture
-def ready(cli: Cli, config: Path) -> Path:
-    """As `config`, with ``init`` done."""
-    ran = cli("init")
-    assert ran.code == 0, ran.err
-    return config
+def ready(initialised: Layout, tmp_path: Path) -> Iterator[Path]:
+    """``paxcommit.toml`` for `initialised`, which is as good as new afterwards."""
+    yield initialised.write_config(tmp_path)
+    for place in initialised.participant_places.values():
+        gids = [gid.replace("'", "''") for gid in place.prepared()]
+        place.execute(
+            *(f"rollback prepared '{gid}'" for gid in gids),
+            "update account set balance = 100",
+            "truncate paxcommit.damage, paxcommit.branch",
+        )
 
 
 @pytest.fixture
@@ -96,9 +118,9 @@ def login(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture
-def stage(ready: Path, layout: Layout) -> Stage:
+def stage(ready: Path, initialised: Layout) -> Stage:
     """A cluster after ``init``, to be put into any state."""
-    return Stage(layout)
+    return Stage(initialised)
 
 
 @pytest.fixture

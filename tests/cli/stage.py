@@ -23,18 +23,13 @@ from paxcommit.testing import Layout
 
 
 class Stage:
-    """A layout after ``init``, with a table ``account`` in every participant."""
+    """One transaction of a layout after ``init``, with a table ``account`` in every participant."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         text = layout.place("a1").execute("select record from paxcommit.epoch")[0][0]
         self.record = EpochRecord.parse(text)
         self.txid = TxId(1, secrets.randbits(63), 1)
-        for place in layout.participant_places.values():
-            place.execute(
-                "create table account (id int primary key, balance int)",
-                "insert into account values (1, 100)",
-            )
 
     @contextmanager
     def session(self, name: str) -> Iterator[SyncSession]:

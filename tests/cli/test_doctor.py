@@ -46,13 +46,13 @@ def bad(ran: Ran) -> set[tuple[str, str, str]]:
 
 
 def test_a_healthy_cluster_has_no_problem_and_nothing_is_left_behind(
-    cli: Cli, ready: Path, layout: Layout
+    cli: Cli, ready: Path, initialised: Layout
 ) -> None:
     ran = cli("doctor", "--json")
     assert ran.code == 0, ran.out
     assert bad(ran) == set()
     assert {check["name"] for check in ran.document["checks"]} == WANTED
-    assert all(place.prepared() == [] for place in layout.participant_places.values())
+    assert all(place.prepared() == [] for place in initialised.participant_places.values())
     assert "0 problems" in cli("doctor").out
     assert "max_prepared_transactions" not in cli("doctor").out
     assert "max_prepared_transactions" in cli("doctor", "--all").out
@@ -82,10 +82,8 @@ def test_without_a_majority_the_exit_code_says_so(
     assert ("cluster", "majority", "problem") in bad(ran)
 
 
-def test_foreign_and_orphaned_gids_are_reported_and_left_alone(
-    cli: Cli, stage: Stage, layout: Layout
-) -> None:
-    place = layout.place("orders")
+def test_foreign_and_orphaned_gids_are_reported_and_left_alone(cli: Cli, stage: Stage) -> None:
+    place = stage.layout.place("orders")
     strangers = [
         f"paxcommit:{'0' * 32}:1-00c0ffee00c0ffee-1:orders:5",
         "paxcommit:nearly",
@@ -106,9 +104,10 @@ def test_foreign_and_orphaned_gids_are_reported_and_left_alone(
 
 
 def test_an_acceptor_that_was_put_back_has_lost_votes(
-    cli: Cli, ready: Path, layout: Layout
+    cli: Cli, config: Path, layout: Layout
 ) -> None:
     """R13: the others remember its mark."""
+    assert cli("init").code == 0
     identity = layout.place("a2").execute("select identity::text from paxcommit.acceptor")[0][0]
     layout.place("a3").execute(
         f"update paxcommit.peer_mark set mark = 1000000 where identity = '{identity}'"
@@ -120,14 +119,13 @@ def test_an_acceptor_that_was_put_back_has_lost_votes(
 
 
 def test_an_acceptor_of_another_cluster_is_found_out(
-    cli: Cli, ready: Path, make_layout: Callable[..., Layout], layout: Layout, tmp_path: Path
+    cli: Cli, ready: Path, make_layout: Callable[..., Layout], initialised: Layout, tmp_path: Path
 ) -> None:
     other = make_layout(name="other")
     (tmp_path / "other").mkdir()
     assert cli("init", "--config", other.write_config(tmp_path / "other")).code == 0
-    mixed = replace(
-        layout, acceptor_places={**layout.acceptor_places, "a2": other.acceptor_places["a2"]}
-    )
+    places = {**initialised.acceptor_places, "a2": other.acceptor_places["a2"]}
+    mixed = replace(initialised, acceptor_places=places)
     ran = cli("doctor", "--json", "--config", mixed.write_config(tmp_path))
     assert ran.code == 1
     assert ("acceptor a2", "acceptor identity", "problem") in bad(ran)
@@ -144,12 +142,16 @@ def test_recorded_damage_is_told_and_sets_the_exit_code(cli: Cli, stage: Stage) 
 
 
 def test_r18_roles_and_grants(
-    cli: Cli, ready: Path, layout: Layout, login: str, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, config: Path, layout: Layout, login: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert cli("init").code == 0
     place = layout.place("orders")
     dsn = place.server.dsn(place.database, user=login)
     monkeypatch.setenv("PAXCOMMIT_PARTICIPANTS__ORDERS__DSN", dsn)
-    assert ("participant orders", "grants", "problem") in bad(cli("doctor", "--json"))
+    ran = cli("doctor", "--json")
+    assert ran.code == 1
+    assert ("participant orders", "schema version", "problem") in bad(ran)
+    assert "may not use the paxcommit schema" in ran.out
     monkeypatch.delenv("PAXCOMMIT_PARTICIPANTS__ORDERS__DSN")
     assert cli("init", "--role", login).code == 0
     monkeypatch.setenv("PAXCOMMIT_PARTICIPANTS__ORDERS__DSN", dsn)

@@ -120,13 +120,25 @@ def test_a_branch_committed_by_hand_is_damage(cli: Cli, stage: Stage) -> None:
 
 
 def test_without_a_majority_nobody_can_tell(
-    cli: Cli, stage: Stage, layout: object, stop_acceptors: Callable[..., None]
+    cli: Cli, stage: Stage, stop_acceptors: Callable[..., None]
 ) -> None:
     stage.prepare("orders")
     stop_acceptors("a1", "a3")
     ran = cli("explain", str(stage.txid), "--json")
     assert ran.code == 6
-    stop_acceptors("a1")
+    assert ran.document["participants"]["orders"]["prepared"] == str(stage.gid("orders"))
+    text = cli("explain", str(stage.txid)).out
+    assert "Only 1 acceptors answer and 2 are needed" in text
+    assert "recovery then finishes it" in text
+
+
+def test_the_votes_of_one_acceptor_are_no_decision(
+    cli: Cli, stage: Stage, stop_acceptors: Callable[..., None]
+) -> None:
+    stage.prepare("orders", "billing")
+    stage.vote({**J, **YES})
+    stop_acceptors("a1", "a3")
+    assert cli("explain", str(stage.txid)).code == 6
 
 
 def test_bad_txids(cli: Cli, ready: Path) -> None:

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 MakeLayout = Callable[..., Layout]
 
 
+@pytest.fixture
+def installed(cli: Cli, config: Path) -> Path:
+    assert cli("init").code == 0
+    return config
+
+
 def standing(layout: Layout) -> list[str]:
     """The databases in which a schema paxcommit stands."""
     places = {**layout.acceptor_places, **layout.participant_places}
@@ -176,7 +182,7 @@ def test_inits_at_the_same_time_agree(cli: Cli, config: Path, layout: Layout) ->
     assert asyncio.run(several()) == digests(layout)
 
 
-def test_a_rebuilt_acceptor_is_not_taken_back(cli: Cli, ready: Path, layout: Layout) -> None:
+def test_a_rebuilt_acceptor_is_not_taken_back(cli: Cli, installed: Path, layout: Layout) -> None:
     layout.place("a2").execute("drop schema paxcommit cascade")
     ran = cli("init")
     assert ran.code == 1
@@ -186,7 +192,7 @@ def test_a_rebuilt_acceptor_is_not_taken_back(cli: Cli, ready: Path, layout: Lay
 
 
 def test_exchanged_dsns_are_found_out(
-    cli: Cli, ready: Path, layout: Layout, tmp_path: Path
+    cli: Cli, installed: Path, layout: Layout, tmp_path: Path
 ) -> None:
     places = dict(layout.acceptor_places)
     places["a1"], places["a2"] = places["a2"], places["a1"]
@@ -196,7 +202,7 @@ def test_exchanged_dsns_are_found_out(
 
 
 def test_other_acceptors_than_the_record_s_are_refused(
-    cli: Cli, ready: Path, layout: Layout, tmp_path: Path
+    cli: Cli, installed: Path, layout: Layout, tmp_path: Path
 ) -> None:
     renamed = {f"b{name}": place for name, place in layout.acceptor_places.items()}
     ran = cli("init", "--config", replace(layout, acceptor_places=renamed).write_config(tmp_path))
@@ -226,7 +232,7 @@ def test_one_server_under_two_names_is_found_out(
 
 
 def test_a_participant_can_join_later_but_not_move(
-    cli: Cli, ready: Path, layout: Layout, make_layout: MakeLayout, tmp_path: Path
+    cli: Cli, installed: Path, layout: Layout, make_layout: MakeLayout, tmp_path: Path
 ) -> None:
     spare = make_layout(participants=("stock", "more"))
     grown = {**layout.participant_places, "stock": spare.place("stock")}

@@ -1,4 +1,4 @@
-"""``paxcommit outcome`` and ``paxcommit recover``: the truth for scripts, and how it is enforced."""
+"""``paxcommit outcome`` and ``paxcommit recover``: the truth for scripts, and enforcing it."""
 
 from __future__ import annotations
 

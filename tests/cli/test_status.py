@@ -69,6 +69,11 @@ def test_an_acceptor_down_is_named_and_two_are_too_many(
     stop_acceptors("a1", "a2")
     ran = cli("status", "--json")
     assert ran.code == 6
+    assert [each["usable"] for each in ran.document["acceptors"]] == [False, False, True]
+    assert [each["coordinator"] for each in ran.document["branches"]] == ["unknown"]
+    stop_acceptors("a1", "a2", "a3")
+    ran = cli("status", "--json")
+    assert ran.code == 6
     assert ran.document["error"]["kind"] == "NotEnoughAcceptors"
 
 

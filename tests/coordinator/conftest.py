@@ -7,6 +7,7 @@ transactions share nothing but it.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -25,10 +26,10 @@ def surface(request: pytest.FixtureRequest) -> Surface:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(scope="module")
-def shop(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    """Databases on the shared servers for the length of a module; every test has its own txids."""
-    suffix = f"_{os.getpid()}_{request.module.__name__.rpartition('test_')[2]}"
+@pytest.fixture(scope="session")
+def shop(cluster: Cluster) -> Iterator[Shop]:
+    """Databases on the shared servers for the whole folder; every test has its own txids."""
+    suffix = f"_{os.getpid()}_{secrets.token_hex(2)}"
     layout = Layout.create(cluster, participants=PARTICIPANTS, suffix=suffix)
     shop = Shop.create(layout, deadline=30.0)
     yield shop

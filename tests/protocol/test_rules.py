@@ -189,6 +189,16 @@ def test_r17_one_phase_only_for_a_single_participant() -> None:
     assert [type(effect) for effect in effects] == [Send] * 3, "J of one goes to the acceptors"
 
 
+def test_r23_a_participant_registered_after_the_id_was_drawn_never_commits_in_one_phase() -> None:
+    """Whoever forces the outcome may have fenced only those that were registered before."""
+    terms = Terms(ACCEPTORS, deadline=5.0, finish=5.0)
+    machine = CommitMachine(TXID, ["orders"], terms, one_phase=False)
+    kinds = [type(effect) for effect in machine.start() if hasattr(effect, "participant")]
+    assert kinds == [Prepare]
+    effects = machine.handle(BranchAnswered("orders", Prepared()))
+    assert [type(effect) for effect in effects] == [Send] * 3
+
+
 def test_r17_a_one_phase_commit_beside_others_stops_everything() -> None:
     with pytest.raises(InvariantViolation, match="R17"):
         committing(*TWO).handle(BranchAnswered("orders", OnlyCommitted()))
@@ -315,6 +325,21 @@ def test_r23_a_gid_ends_the_fencing_and_nothing_is_rolled_back() -> None:
     assert fencing.start() == [Fence("billing"), Fence("orders")]
     assert fencing.handle(FenceAnswered("orders", FenceBlocked(prepared=True))) == []
     assert fencing.finding is Finding.LEAD
+
+
+def test_r23_one_that_cannot_be_asked_leaves_it_open_only_if_no_other_settles_it() -> None:
+    missing = FenceAnswered("orders", FenceUnreachable("away"))
+    for other, finding in (
+        (FenceStands("fence"), Finding.OPEN),
+        (FenceStands("only"), Finding.COMMITTED),
+        (FenceBlocked(prepared=True), Finding.LEAD),
+    ):
+        fencing = Fencing(["orders", "billing"])
+        fencing.start()
+        fencing.handle(missing)
+        assert fencing.finding is None
+        fencing.handle(FenceAnswered("billing", other))
+        assert fencing.finding is finding
 
 
 def test_r23_a_running_backend_is_terminated_and_the_fence_tried_again() -> None:
@@ -447,6 +472,8 @@ def test_r30_a_retired_acceptor_refuses_every_ballot() -> None:
     retired = EpochState(retired=True)
     for request in (Phase1a(TXID, Ballot(9)), Phase2a(TXID, Ballot(9), YES)):
         assert step("a1", retired, Row(Ballot(0), HELD), request) == Refuse(Retired(TXID, "a1"))
+    gone = step("a1", retired, UNKNOWN, Learn(TXID))
+    assert gone == Refuse(Retired(TXID, "a1")), "its rows are gone, which is not: never heard of"
 
 
 def test_the_registrar_cannot_choose_prepared() -> None:

@@ -94,7 +94,10 @@ def test_trap_25_ballot_0_is_sent_once() -> None:
     stage.down.clear()
     stage.run()
     proposed = [request.ballot for _, request in stage.sent if isinstance(request, Phase2a)]
+    led = [request.ballot for _, request in stage.sent if isinstance(request, Phase1a)]
     assert proposed.count(Ballot(0)) == len(stage.rows)
+    assert led
+    assert Ballot(0) not in led
     assert stage.told["coordinator"].outcome is Outcome.ABORTED
 
 
@@ -175,12 +178,10 @@ def test_trap_30_a_stalled_coordinator_that_wakes_up_is_refused_or_harmless(
 ) -> None:
     stage = Stage(TWO)
     stage.commit()
-    stage.hold(f"coordinator > billing: {asleep_before}")
-    stage.hold(f"coordinator > orders: {asleep_before}")
-    stage.hold(f": {asleep_before}")
+    for name in [*TWO, *stage.rows]:
+        stage.hold(f"coordinator > {name}: {asleep_before}")
     stage.run()
     recoverer = stage.recover(Mandate.FORCE)
-    stage.holding = [f"coordinator > {name}: {asleep_before}" for name in [*TWO, *stage.rows]]
     stage.run()
     decided = recoverer.resolution.outcome
     assert decided is not Outcome.OPEN

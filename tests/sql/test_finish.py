@@ -307,9 +307,13 @@ def test_trap_24c_an_innocent_is_not_terminated(home):
     assert late("SELECT 1") == [(1,)]
 
 
-def test_trap_24c_a_wait_for_anything_else_names_nobody(home):
+@pytest.mark.parametrize("party", ["neither", "the holder", "the waiter"])
+def test_trap_24c_a_wait_for_anything_else_names_nobody(home, party):
     holder, waiter = home.connect(), home.connect()
-    holder("BEGIN")
+    for client, seq, name in ((holder, 1, "the holder"), (waiter, 2, "the waiter")):
+        client("BEGIN")
+        if name == party:
+            assert client.run(placed(home, seq)) is Standing.FENCE
     holder(PAY)
     waiting = home.background_sql(PAY, waiter)
     assert waiting.waits()

@@ -11,9 +11,9 @@ from tests.traps.lab import Lab
 from tests.traps.surfaces import SURFACES, Surface
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def shared_lab() -> Iterator[Lab]:
-    with Cluster(4, settings={"max_prepared_transactions": 24}) as cluster:
+    with Cluster(4, settings={"max_prepared_transactions": Lab.SLOTS}) as cluster:
         yield Lab(cluster)
 
 
@@ -21,6 +21,7 @@ def shared_lab() -> Iterator[Lab]:
 def lab(shared_lab: Lab) -> Iterator[Lab]:
     """The lab, and a look afterwards that the test left nothing prepared."""
     yield shared_lab
+    shared_lab.tidy()
     assert shared_lab.prepared() == []
 
 

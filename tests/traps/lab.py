@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -21,11 +21,13 @@ from paxcommit import Settings, TxId
 from paxcommit.cluster import initialise
 from paxcommit.drivers import choose_async
 from paxcommit.testing import Cluster, Layout, Place, Server
+from paxcommit.testing.failpoints import FailpointReached, raise_at
 
-__all__ = ["BOTH", "PASSWORD", "Lab", "until"]
+__all__ = ["BOTH", "EVERY_VOTE", "PASSWORD", "Lab", "dies_at", "until"]
 
 PASSWORD = "correct-horse-battery"
 BOTH = ["billing", "orders"]
+EVERY_VOTE = tuple(f"phase2a:a{number}.before" for number in (1, 2, 3))
 PARTICIPANTS = ("orders", "stock", "parcels", "billing")
 PATIENCE = 30.0
 
@@ -60,13 +62,28 @@ async def until(question: Callable[[], _T], what: str) -> _T:
     return answer
 
 
+@contextmanager
+def dies_at(*steps: str) -> Iterator[None]:
+    """Let a commit go no further than these steps; closing the coordinator then frees its locks.
+
+    To acceptors and participants that is all there is to see of a coordinator's death.
+    """
+    with ExitStack() as stack:
+        for step in steps:
+            stack.enter_context(raise_at(step, FailpointReached("the coordinator dies")))
+        yield
+
+
 class Lab:
     """See the module."""
+
+    SLOTS = 24
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.layout = Layout.create(cluster, participants=PARTICIPANTS)
         self._numbers = itertools.count(1)
+        self._missing = False
         with ThreadPoolExecutor(1) as thread:  # the caller's may have an event loop running
             settings = Settings.load(self.settings())
             thread.submit(lambda: asyncio.run(initialise(settings, choose_async()))).result()
@@ -112,6 +129,12 @@ class Lab:
     def prepared(self) -> list[str]:
         """Every gid of either database."""
         return [gid for name in BOTH for gid in self.place(name).prepared()]
+
+    def chosen(self, txid: TxId) -> dict[str, Any]:
+        """What F+1 acceptors accepted alike: per instance, ballot and value."""
+        held = [self.accepted(name, txid) for name in ("a1", "a2", "a3")]
+        (chosen,) = {str(each): each for each in held if held.count(each) >= 2}.values()
+        return chosen
 
     def row(self, name: str, txid: TxId) -> str | None:
         """The kind of the transaction's row in the branch table."""
@@ -161,26 +184,15 @@ class Lab:
             keeper.execute("SELECT pg_advisory_lock(4711)")
             yield lambda: keeper.execute("SELECT pg_advisory_unlock_all()") and None
 
-    @asynccontextmanager
-    async def lonely(self) -> AsyncIterator[Callable[[], None]]:
-        """Let every flush at ``billing`` wait for a standby that is not there; gives the end of it."""
+    def miss_standby(self) -> None:
+        """Let every flush at ``billing`` wait for a standby that is not there."""
+        self._missing = True
         self.far.configure(synchronous_standby_names="nobody_here")
-        await asyncio.to_thread(self._await_loneliness)
-
-        def end() -> None:
-            self.far.configure(synchronous_standby_names=None)
-
-        try:
-            yield end
-        finally:
-            end()
-
-    def _await_loneliness(self) -> None:
         # It is the checkpointer that makes sessions wait, some time after the server reloaded.
-        with psycopg.connect(self.far.dsn(), autocommit=True) as probe:
+        give_up = time.monotonic() + PATIENCE
+        with closing(psycopg.connect(self.far.dsn(), autocommit=True)) as probe:
             pid = probe.info.backend_pid
             question = f"SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = {pid}"
-            give_up = time.monotonic() + PATIENCE
             while time.monotonic() < give_up:
                 probe.pgconn.send_query(b"SELECT pg_logical_emit_message(true, 'probe', '')")
                 while probe.pgconn.is_busy():
@@ -191,6 +203,19 @@ class Lab:
                 while probe.pgconn.get_result() is not None:
                     pass
         raise AssertionError("nobody waits for the standby")
+
+    def forget_standby(self) -> None:
+        """Let those who wait go on."""
+        self._missing = False
+        self.far.configure(synchronous_standby_names=None)
+
+    def tidy(self) -> None:
+        """Undo what a test that failed left."""
+        for server in self.cluster.servers:
+            if not server.is_running:
+                server.start()
+        if self._missing:
+            self.forget_standby()
 
     @contextmanager
     def frozen(self, *acceptors: str) -> Iterator[None]:

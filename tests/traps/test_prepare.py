@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from paxcommit import Outcome, OutcomeUnknown, TransactionAborted
-from paxcommit.testing.failpoints import FailpointReached, raise_at
-from tests.traps.lab import BOTH, until
+from tests.traps.lab import BOTH, dies_at, until
 
 
 async def test_trap_1_an_error_that_the_block_swallowed_aborts_everything(lab, surface):
@@ -41,7 +40,8 @@ async def test_trap_1_one_participant_alone(lab, surface):
 async def test_trap_2_a_prepare_cancelled_in_its_wait_for_a_standby_is_no_vote(lab, surface):
     """Its tag says success; only a warning, which the user's settings may hide, says otherwise."""
     key = lab.key()
-    async with surface.open(lab.settings()) as coordinator, lab.lonely() as end:
+    async with surface.open(lab.settings()) as coordinator:
+        lab.miss_standby()
 
         async def pay() -> None:
             async with coordinator.transaction(deadline=30) as tx:
@@ -53,7 +53,7 @@ async def test_trap_2_a_prepare_cancelled_in_its_wait_for_a_standby_is_no_vote(l
         (pid,) = await until(lambda: lab.waiting("billing", "SyncRep"), "PREPARE to wait")
         lab.far.execute(f"SELECT pg_cancel_backend({pid})")
         await until(lambda: lab.waiting("billing", "SyncRep", "ROLLBACK PREPARED"), "the rollback")
-        end()
+        lab.forget_standby()
         with pytest.raises(TransactionAborted, match="warning"):
             await paying
     assert lab.holders(key) == []
@@ -62,7 +62,8 @@ async def test_trap_2_a_prepare_cancelled_in_its_wait_for_a_standby_is_no_vote(l
 async def test_trap_3_the_deadline_bounds_a_prepare_that_no_server_timeout_bounds(lab, surface):
     """`statement_timeout` does not end a wait for a standby: the client must, and terminate it."""
     key = lab.key()
-    async with surface.open(lab.settings()) as coordinator, lab.lonely() as end:
+    async with surface.open(lab.settings()) as coordinator:
+        lab.miss_standby()
 
         async def pay() -> None:
             async with coordinator.transaction(deadline=1) as tx:
@@ -73,7 +74,7 @@ async def test_trap_3_the_deadline_bounds_a_prepare_that_no_server_timeout_bound
         paying = asyncio.create_task(pay())
         (pid,) = await until(lambda: lab.waiting("billing", "SyncRep"), "PREPARE to wait")
         await until(lambda: not lab.is_there("billing", pid), "the backend to be terminated")
-        end()
+        lab.forget_standby()
         with pytest.raises(TransactionAborted, match="deadline"):
             await asyncio.wait_for(paying, 20)
     async with surface.recovery(lab.settings()) as recovery:
@@ -122,7 +123,7 @@ async def test_trap_5_a_late_prepare_meets_the_fence_that_recovery_left(lab, sur
                     await surface.insert(tx, "orders", key.removeprefix("gated"))
                     connections.append(await surface.insert(tx, "billing", key))
 
-            with raise_at("prepare:orders.after", FailpointReached("the coordinator dies")):
+            with dies_at("prepare:orders.after"):
                 paying = asyncio.create_task(pay())
                 (pid,) = await until(lambda: lab.waiting("billing", "advisory"), "a slow PREPARE")
                 await until(lab.place("orders").prepared, "the other branch")
@@ -145,29 +146,29 @@ async def test_trap_6_recovery_ends_a_prepare_that_is_busy(lab, surface):
     """A gid that waits for a standby is visible, and finishing it says 55000: neither is the end."""
     key = lab.key()
     connections = []
-    async with lab.lonely() as end:
-        async with surface.open(lab.settings()) as coordinator:
-            tx = coordinator.transaction(deadline=60)
+    lab.miss_standby()
+    async with surface.open(lab.settings()) as coordinator:
+        tx = coordinator.transaction(deadline=60)
 
-            async def pay() -> None:
-                async with tx:
-                    await surface.insert(tx, "orders", key)
-                    connections.append(await surface.insert(tx, "billing", key))
+        async def pay() -> None:
+            async with tx:
+                await surface.insert(tx, "orders", key)
+                connections.append(await surface.insert(tx, "billing", key))
 
-            with raise_at("prepare:orders.after", FailpointReached("the coordinator dies")):
-                paying = asyncio.create_task(pay())
-                (pid,) = await until(lambda: lab.waiting("billing", "SyncRep"), "PREPARE to wait")
-                await until(lab.place("orders").prepared, "the other branch")
-                surface.cut(connections[0])
-                with pytest.raises(OutcomeUnknown):
-                    await paying
-        assert len(lab.prepared()) == 2
-        async with surface.recovery(lab.settings()) as recovery:
-            recovering = asyncio.create_task(recovery.run_once())
-            await until(lambda: not lab.is_there("billing", pid), "the busy backend to end")
-            end()
-            await recovering
-            await lab.finish(recovery, tx.id)
+        with dies_at("prepare:orders.after"):
+            paying = asyncio.create_task(pay())
+            (pid,) = await until(lambda: lab.waiting("billing", "SyncRep"), "PREPARE to wait")
+            await until(lab.place("orders").prepared, "the other branch")
+            surface.cut(connections[0])
+            with pytest.raises(OutcomeUnknown):
+                await paying
+    assert len(lab.prepared()) == 2
+    async with surface.recovery(lab.settings()) as recovery:
+        recovering = asyncio.create_task(recovery.run_once())
+        await until(lambda: not lab.is_there("billing", pid), "the busy backend to end")
+        lab.forget_standby()
+        await recovering
+        await lab.finish(recovery, tx.id)
     assert lab.holders(key) == []
     assert lab.damages(tx.id) == {}
 
@@ -176,16 +177,10 @@ async def test_trap_6_several_recoverers_at_once_do_no_harm(lab, surface):
     """Each may find the gid busy, or gone, because of another; none may call that damage."""
     key = lab.key()
     async with surface.open(lab.settings()) as coordinator:
-        with raise_at("tell", FailpointReached("the coordinator dies")):
-            pass
-        with (
-            raise_at("commit-prepared:billing.before", FailpointReached("the coordinator dies")),
-            pytest.raises(OutcomeUnknown) as caught,
-        ):
+        with dies_at("commit-prepared:billing.before"):
             async with coordinator.transaction() as tx:
                 await surface.insert(tx, "orders", key)
                 await surface.insert(tx, "billing", key)
-        assert caught.value.txid == tx.id
     recoverers = [surface.recovery(lab.settings()) for _ in range(3)]
     opened = [await recoverer.__aenter__() for recoverer in recoverers]
     reports = await asyncio.gather(*(recovery.run_once() for recovery in opened))

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import tenacity
 
 from paxcommit.ports import AsyncSession
-from paxcommit.protocol.messages import AcceptorAnswer, NoAnswer, Request
+from paxcommit.protocol.messages import AcceptorAnswer, Conflict, NoAnswer, Request
 from paxcommit.runtime.aio.run import run_statements
 from paxcommit.runtime.links import FAILURES, LinkPlan, heartbeat
 from paxcommit.runtime.timing import MAX_BATCH, reconnect_wait
@@ -90,6 +90,8 @@ class Link:
             answer: AcceptorAnswer = await self._submit(request).future
         except FAILURES as error:
             return NoAnswer(request.txid, self._plan.server, str(error))
+        if isinstance(answer, Conflict):  # R10: somebody broke R6
+            _log.error("%s reports two values at one ballot: %s", self._plan.name, answer)
         return answer
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import tenacity
 
 from paxcommit.ports import SyncSession
-from paxcommit.protocol.messages import AcceptorAnswer, NoAnswer, Request
+from paxcommit.protocol.messages import AcceptorAnswer, Conflict, NoAnswer, Request
 from paxcommit.runtime.links import FAILURES, LinkPlan, heartbeat
 from paxcommit.runtime.threads.run import run_statements
 from paxcommit.runtime.threads.watchdog import Watchdog
@@ -89,6 +89,8 @@ class Link:
             answer: AcceptorAnswer = self._submit(request).result()
         except FAILURES as error:
             return NoAnswer(request.txid, self._plan.server, str(error))
+        if isinstance(answer, Conflict):  # R10: somebody broke R6
+            _log.error("%s reports two values at one ballot: %s", self._plan.name, answer)
         return answer
 
     def close(self) -> None:

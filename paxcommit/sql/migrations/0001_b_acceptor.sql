@@ -212,7 +212,9 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN QUERY
-    SELECT q.c, q.s, CASE WHEN m.lost_votes THEN 'lost' ELSE 'learned' END,
+    SELECT q.c, q.s, CASE WHEN m.lost_votes THEN 'lost'
+                       WHEN e.retired AND t.epoch IS NULL THEN 'retired'
+                       ELSE 'learned' END,
            coalesce(t.promised, -1), coalesce(t.accepted, '{}')::text, coalesce(t.mark, 0)
     FROM paxcommit.epoch AS e
     CROSS JOIN paxcommit.myself AS m

@@ -25,6 +25,7 @@ _KILL_EVERY = 2.0
 _KILLS = 14
 _OUTAGE_BEGINS = 0.3
 _OUTAGE_LASTS = 0.25
+_WORKS_AT_LEAST = 1.5  # on a slow machine they would be killed as soon as they have started
 _TICK = 0.25
 
 
@@ -116,6 +117,7 @@ class Killing:
         while (past := time.monotonic() - began) < seconds or len(self.kills) < MINIMUM_KILLS:
             victim = self._staff[0]
             await victim.opened()
+            await asyncio.sleep(_WORKS_AT_LEAST - victim.at_work)
             kill = await strike(victim, next(self._blows), self._locks, self._random)
             self._staff.remove(victim)
             await self._employ()

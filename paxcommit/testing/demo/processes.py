@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -50,7 +51,6 @@ class Child:
 
     def __init__(self, name: str, process: Process, log: Path) -> None:
         self.name = name
-        self.started = time.monotonic()
         self._process = process
         self._log = log
 
@@ -124,6 +124,7 @@ class Coordinator(Child):
     def __init__(self, name: str, process: Process, log: Path) -> None:
         super().__init__(name, process, log)
         self.incarnation = ""
+        self._open_since = math.inf
         self._opened = asyncio.Event()
         self._stopped = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
@@ -137,9 +138,9 @@ class Coordinator(Child):
         return coordinator
 
     @property
-    def open(self) -> bool:
-        """Whether it is at work."""
-        return self.running and self._opened.is_set()
+    def at_work(self) -> float:
+        """For how many seconds; it must have been `opened`."""
+        return time.monotonic() - self._open_since
 
     async def opened(self) -> None:
         """Wait until its clients work.
@@ -198,7 +199,7 @@ class Coordinator(Child):
         while stdout is not None and (line := await stdout.readline()):
             match read_report(line):
                 case Opened(coordinator=incarnation):
-                    self.incarnation = incarnation
+                    self.incarnation, self._open_since = incarnation, time.monotonic()
                     self._opened.set()
                 case Answered(kind=kind, txid=txid):
                     books.note(kind, txid)

@@ -1,0 +1,44 @@
+"""Fixtures of the tests in which processes die."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from ..coordinator.conftest import connect, coordinator, note, shop, surface
+from ..coordinator.shop import Shop
+from ..coordinator.surfaces import Surface
+from .crew import Crew, Member
+
+__all__ = ["connect", "coordinator", "note", "shop", "surface"]
+
+
+@pytest.fixture(scope="session")
+def warm_crew() -> Iterator[Crew]:
+    """One warm process for the whole run."""
+    with Crew() as crew:
+        yield crew
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def start(
+    warm_crew: Crew, shop: Shop
+) -> AsyncIterator[Callable[..., Any]]:
+    """Start a process; whoever is left of them is killed after the test."""
+
+    async def start(job: str, *, deadline: float = 600.0, **order: Any) -> Member:
+        settings = shop.with_options(deadline=deadline)
+        return await warm_crew.start(job, settings, shop, **order)
+
+    yield start
+    await warm_crew.dismiss()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def recovery(surface: Surface, shop: Shop) -> AsyncIterator[Any]:
+    """A recoverer, with a deadline that only matters for how long it tries."""
+    async with surface.recovery(shop.settings) as recovery:
+        yield recovery
