@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from paxcommit.dsn import parse_dsn
 from paxcommit.errors import ConfigurationError, InvalidName
-from paxcommit.settings import Settings
+from paxcommit.settings import Participant, Settings
 
 SECRET = "hunter2"
 
@@ -303,3 +304,9 @@ def test_trap_34_settings_do_not_show_passwords() -> None:
 )
 def test_addresses(dsn: str, shown: str) -> None:
     assert str(parse_dsn(dsn, "x")) == shown
+
+
+def test_trap_34_a_participant_made_by_hand_does_not_echo_its_input() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Participant.model_validate({"dns": f"postgresql://u:{SECRET}@h/d"})
+    assert SECRET not in str(caught.value)

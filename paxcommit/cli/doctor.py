@@ -79,7 +79,7 @@ def _text(checks: Sequence[Check], show_all: bool) -> RenderableType:
         shown = own if show_all else [check for check in own if check.level is not Level.OK]
         fine = len(own) - len(shown)
         if fine:
-            table.add_row(_mark(Level.OK), subject, f"{fine} checks", Text("fine", "dim"))
+            table.add_row(_mark(Level.OK), subject, _count(fine, "check"), Text("fine", "dim"))
         for check in shown:
             told = Text(check.found)
             if check.advice:
@@ -87,9 +87,14 @@ def _text(checks: Sequence[Check], show_all: bool) -> RenderableType:
             table.add_row(_mark(check.level), subject, check.name, told)
     bad = sum(check.level >= Level.PROBLEM for check in checks)
     warnings = sum(check.level is Level.WARNING for check in checks)
-    summary = f"{len(checks)} checks, {bad} problems, {warnings} warnings"
+    counts = ((len(checks), "check"), (bad, "problem"), (warnings, "warning"))
+    summary = ", ".join(_count(number, noun) for number, noun in counts)
     return Group(table, Text(summary, "bold red" if bad else "bold"))
 
 
 def _mark(level: Level) -> Text:
     return Text(*_MARKS[level])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

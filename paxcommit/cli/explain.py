@@ -173,16 +173,22 @@ def _next(found: Found) -> Iterator[str]:
         why = "is dead" if found.coordinator is Coordinator.DEAD else "let the deadline pass"
         yield (
             f"Its coordinator {why}, so recovery leads a ballot. By what the acceptors hold now, "
-            f"it will be {found.expected}."
+            f"it will be {_expected(found)}."
         )
         yield "To do it now: paxcommit recover"
     else:
         left = max(0.0, min(b.deadline - b.age for b in found.prepared.values()))
         yield (
             f"Its coordinator is expected to finish it; in {left:.1f} s the deadline passes, and "
-            f"recovery may (then it would be {found.expected})."
+            f"recovery may (then it would be {_expected(found)})."
         )
         yield f"To decide it now: paxcommit outcome --force {found.txid}"
+
+
+def _expected(found: Found) -> str:
+    if found.expected is None:
+        return "committed or aborted, depending on which acceptors answer first"
+    return str(found.expected)
 
 
 # --- for scripts --------------------------------------------------------------------------------
@@ -192,7 +198,7 @@ def _document(found: Found) -> dict[str, Any]:
     return {
         "txid": str(found.txid),
         "outcome": found.outcome.value,
-        "expected": found.expected.value,
+        "expected": found.expected.value if found.expected else None,
         "coordinator": found.coordinator.value,
         "chosen": {_instance(name): str(value) for name, value in sorted(found.chosen.items())},
         "acceptors": {site.name: _acceptor_document(each) for site, each in found.answers.items()},

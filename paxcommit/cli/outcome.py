@@ -47,6 +47,8 @@ def outcome(
         async with AsyncRecovery.open(context.settings, driver=context.driver_name) as recovery:
             resolved = await recovery.resolve(asked, force=force)
         lines = [Text(str(resolved.outcome), _STYLES[resolved.outcome]), *describe(resolved)]
+        if resolved.outcome is Outcome.OPEN:
+            lines.append(Text(f"What happens next: paxcommit explain {asked}"))
         return Report(outcome_exit(resolved), document(resolved), Group(*lines))
 
     run(command, config=config, driver=driver, as_json=as_json)

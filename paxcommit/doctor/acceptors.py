@@ -102,7 +102,7 @@ def check_quorum(settings: Settings, records: Records, usable: int) -> Iterator[
             "majority",
             Level.WARNING,
             found,
-            f"Commits go on, but {usable - majority} more may fail.",
+            "Commits go on, but fewer acceptors may fail now than the settings provide for.",
         )
     elif settings.f == 0:
         yield Check(

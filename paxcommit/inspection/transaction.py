@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from paxcommit.errors import ClusterError
@@ -124,21 +125,28 @@ class Found:
         return found
 
     @property
-    def expected(self) -> Outcome:
-        """What a ballot led now, with the acceptors that answered, would decide (R25)."""
+    def expected(self) -> Outcome | None:
+        """What a ballot led now would decide (R25); None: it depends on which F+1 answer first."""
         if self.outcome is not Outcome.OPEN:
             return self.outcome
-        highest: dict[Instance, Accepted] = {}
-        for each in self.learned.values():
-            for instance, accepted in each.accepted.items():
-                if instance not in highest or accepted.ballot > highest[instance].ballot:
-                    highest[instance] = accepted
-        registrar = highest.get(REGISTRAR)
-        if registrar is None or not isinstance(registrar.value, ParticipantSet):
-            return Outcome.ABORTED
-        votes = [highest.get(name) for name in registrar.value.names]
-        prepared = all(vote is not None and vote.value is Vote.PREPARED for vote in votes)
-        return Outcome.COMMITTED if prepared else Outcome.ABORTED
+        quorums = itertools.combinations(self.learned.values(), self.majority)
+        results = {_would_decide(quorum) for quorum in quorums}
+        return results.pop() if len(results) == 1 else None
+
+
+def _would_decide(quorum: Iterable[Learned]) -> Outcome:
+    """Take what a phase 1 by this quorum would return, and lead from there (section 4.1)."""
+    highest: dict[Instance, Accepted] = {}
+    for each in quorum:
+        for instance, accepted in each.accepted.items():
+            if instance not in highest or accepted.ballot > highest[instance].ballot:
+                highest[instance] = accepted
+    registrar = highest.get(REGISTRAR)
+    if registrar is None or not isinstance(registrar.value, ParticipantSet):
+        return Outcome.ABORTED
+    votes = [highest.get(name) for name in registrar.value.names]
+    prepared = all(vote is not None and vote.value is Vote.PREPARED for vote in votes)
+    return Outcome.COMMITTED if prepared else Outcome.ABORTED
 
 
 async def look_up(settings: Settings, sites: Sites, txid: TxId) -> Found:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paxcommit.errors import (
     ClusterError,
@@ -47,7 +47,7 @@ class Site:
         role: The role that is to own its gids (R18), or None for the DSN's own.
     """
 
-    dsn: str
+    dsn: str = field(repr=False)
     role: str | None
 
 

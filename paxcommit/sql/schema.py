@@ -195,7 +195,11 @@ def check_schema(version: int = SCHEMA_VERSION) -> Statements[None]:
 
 def _standing_version() -> Statements[int]:
     # Asked of the catalogue, for an error would end the transaction.
-    exists = yield Sql("SELECT to_regclass('paxcommit.meta') IS NOT NULL")
+    # And by a query: to_regclass would repeat what this session cached before it had the lock.
+    exists = yield Sql(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables"
+        " WHERE schemaname = 'paxcommit' AND tablename = 'meta')"
+    )
     if not exists.rows[0][0]:
         return 0
     result = yield Sql("SELECT version FROM paxcommit.meta")

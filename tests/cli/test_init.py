@@ -154,7 +154,7 @@ class Interrupting:
         return session
 
 
-@pytest.mark.parametrize("statements", [26, 36, 46, 50, 52, 54, 56, 58, 61])
+@pytest.mark.parametrize("statements", [26, 36, 46, 50, 52, 54, 56, 58])
 def test_an_interrupted_init_is_finished_by_another_run(
     cli: Cli, config: Path, layout: Layout, statements: int
 ) -> None:

@@ -68,7 +68,7 @@ def test_a_txid_that_does_not_parse_is_exit_code_2(cli: Cli, ready: Path) -> Non
 
 def test_recover_finishes_what_a_dead_coordinator_left(cli: Cli, stage: Stage) -> None:
     stage.prepare("orders", "billing")
-    stage.vote({**J, **YES}, "a1")
+    stage.vote({**J, **YES}, "a1", "a2")
     ran = cli("recover", "--json")
     assert ran.code == 0, ran.out
     assert ran.document["in_doubt"] == 2
@@ -137,7 +137,7 @@ def test_recover_watch_goes_on_until_it_is_told_to_stop(watching: Any, stage: St
         if "watching billing, orders" in line:
             break
     stage.prepare("orders", "billing")
-    stage.vote({**J, **YES}, "a1")
+    stage.vote({**J, **YES}, "a1", "a2")
     for line in watching.stderr:
         if f"{stage.txid}: committed" in line:
             break

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, TypeVar
 
 import psycopg
 
-from paxcommit import Settings, TxId
+from paxcommit import Outcome, Settings, TxId
 from paxcommit.cluster import initialise
 from paxcommit.drivers import choose_async
 from paxcommit.testing import Cluster, Layout, Place, Server
@@ -105,9 +105,7 @@ class Lab:
 
     def dsn(self, name: str, *, user: str | None = None) -> str:
         place = self.place(name)
-        return place.server.dsn(
-            place.database, user=user or place.server.user, password=PASSWORD
-        )
+        return place.server.dsn(place.database, user=user or place.server.user, password=PASSWORD)
 
     def place(self, name: str) -> Place:
         return self.layout.place(name)
@@ -157,6 +155,18 @@ class Lab:
         question = f"SELECT what FROM paxcommit.damage WHERE txid = '{txid}'"
         found = {name: self.place(name).execute(question) for name in BOTH}
         return {name: rows[0][0] for name, rows in found.items() if rows}
+
+    def judge(
+        self, key: str, txid: TxId, outcome: Outcome, claim: str, participants: Iterable[str]
+    ) -> None:
+        """Hold what was decided and claimed against what the databases show."""
+        committed = outcome is Outcome.COMMITTED
+        assert outcome is not Outcome.OPEN, "undecided"
+        assert self.holders(key) == (sorted(participants) if committed else []), "half"
+        assert claim in {"OutcomeUnknown", "committed" if committed else "TransactionAborted"}, (
+            "lie"
+        )
+        assert self.damages(txid) == {}, "damage"
 
     # --- getting in the way ---------------------------------------------------------------------
 

@@ -119,9 +119,7 @@ class Threads(Surface):
 
     @asynccontextmanager
     async def open(self, settings: Any, **arguments: Any) -> AsyncIterator[Any]:
-        inner = await asyncio.to_thread(
-            Coordinator.open, settings, driver=self.driver, **arguments
-        )
+        inner = await asyncio.to_thread(Coordinator.open, settings, driver=self.driver, **arguments)
         try:
             yield _Coordinator(inner)
         finally:

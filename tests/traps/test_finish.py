@@ -76,9 +76,7 @@ async def test_trap_8_a_connection_killed_before_commit_prepared_is_not_finished
     key = lab.key()
     pids = []
     async with surface.open(lab.settings()) as coordinator:
-        with call_at(
-            "commit-prepared:billing.before", lambda: lab.terminate("billing", pids[0])
-        ):
+        with call_at("commit-prepared:billing.before", lambda: lab.terminate("billing", pids[0])):
             async with coordinator.transaction() as tx:
                 await surface.insert(tx, "orders", key)
                 raw = await surface.insert(tx, "billing", key)
@@ -129,14 +127,13 @@ async def test_trap_9_the_recoverer_owns_the_gid_whatever_role_the_application_t
             server.execute(statement)
     for name in BOTH:
         lab.place(name).execute(
-            f"GRANT INSERT, SELECT ON entry TO {clerk}", f"GRANT USAGE ON SEQUENCE entry_id_seq TO {clerk}"
+            f"GRANT INSERT, SELECT ON entry TO {clerk}",
+            f"GRANT USAGE ON SEQUENCE entry_id_seq TO {clerk}",
         )
 
     def settings(user: str | None) -> dict[str, object]:
         acceptors = {name: lab.dsn(name, user=user) for name in ("a1", "a2", "a3")}
-        participants = {
-            name: {"dsn": lab.dsn(name, user=user), "role": keeper} for name in BOTH
-        }
+        participants = {name: {"dsn": lab.dsn(name, user=user), "role": keeper} for name in BOTH}
         return lab.settings(acceptors=acceptors, participants=participants)
 
     await initialise(

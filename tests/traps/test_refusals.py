@@ -86,7 +86,7 @@ async def test_trap_12_a_server_that_can_prepare_nothing(lab, surface):
     try:
         async with surface.open(lab.settings()) as old:
             lab.far.restart()
-            with pytest.raises(TransactionAborted, match="max_prepared_transactions is 0"):
+            with pytest.raises(TransactionAborted, match="max_prepared_transactions 0"):
                 async with old.transaction() as tx:
                     await surface.insert(tx, "orders", key)
                     await surface.insert(tx, "billing", key)

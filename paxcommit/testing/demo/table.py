@@ -13,9 +13,9 @@ from paxcommit.testing.demo.result import Result
 __all__ = ["tabulate"]
 
 _HOW_TO_READ = (
-    "How to read this: every killed coordinator left money locked in the banks' databases. With "
-    "paxcommit somebody else finished its transfers within moments, all or nothing; with plain "
-    "two-phase commit the accounts stay locked until a human decides, branch by branch."
+    "How to read this: a coordinator that is killed in the middle of a commit leaves accounts "
+    "locked. With paxcommit somebody else finished its transfers within moments, all or nothing; "
+    "with plain two-phase commit the accounts stay locked until a human decides, branch by branch."
 )
 
 

@@ -1,0 +1,101 @@
+"""A process that forks coordinators, each of which stops itself in the middle of a commit.
+
+Run as a program.  Its first line of input is JSON: ``surface``, ``settings``, and ``steps``, a list
+of ``[step, key, participants]``.  It tells, one JSON object per line: ``begun`` (with the txid),
+``stopped`` or ``missed`` for each step, and after the line ``wake`` on its input, ``claimed`` for
+each.  Whatever happens to its input, no child of it stays.
+
+Forking from a process that has imported everything and holds no connection takes milliseconds,
+where an interpreter takes the better part of a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+import asyncpg  # noqa: F401 - imported once, before the forks
+import psycopg  # noqa: F401 - likewise
+import psycopg_pool  # noqa: F401 - likewise
+
+from paxcommit import AsyncCoordinator, Coordinator, OutcomeUnknown, TransactionAborted
+from paxcommit.testing.failpoints import stop_at
+
+DEADLINE = 1.0
+
+
+def tell(**what: Any) -> None:
+    os.write(1, (json.dumps(what) + "\n").encode())
+
+
+async def transfer(settings: Any, driver: str, key: str, participants: list[str]) -> str:
+    async with AsyncCoordinator.open(settings, driver=driver) as coordinator:
+        try:
+            async with coordinator.transaction(deadline=DEADLINE) as tx:
+                tell(begun=key, txid=str(tx.id))
+                for name in participants:
+                    connection = await tx.connection(name)
+                    await connection.execute(f"INSERT INTO entry (key) VALUES ('{key}')")
+        except (TransactionAborted, OutcomeUnknown) as error:
+            return type(error).__name__
+        return str(tx.outcome)
+
+
+def blocking_transfer(settings: Any, driver: str, key: str, participants: list[str]) -> str:
+    with Coordinator.open(settings, driver=driver) as coordinator:
+        try:
+            with coordinator.transaction(deadline=DEADLINE) as tx:
+                tell(begun=key, txid=str(tx.id))
+                for name in participants:
+                    tx.connection(name).execute(f"INSERT INTO entry (key) VALUES ('{key}')")
+        except (TransactionAborted, OutcomeUnknown) as error:
+            return type(error).__name__
+        return str(tx.outcome)
+
+
+def live(order: dict[str, Any], step: str, key: str, participants: list[str]) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(stop_at(step))
+        settings = order["settings"]
+        if order["surface"] == "threads":
+            claim = blocking_transfer(settings, "psycopg", key, participants)
+        else:
+            claim = asyncio.run(transfer(settings, order["surface"], key, participants))
+    tell(claimed=claim, key=key)
+
+
+def fork(order: dict[str, Any], step: str, key: str, participants: list[str]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        live(order, step, key, participants)
+    except BaseException as error:  # noqa: BLE001 - the parent's test wants to know
+        tell(claimed=f"{type(error).__name__}: {error}", key=key)
+    os._exit(0)
+
+
+def main() -> None:
+    order = json.loads(sys.stdin.readline())
+    children = {fork(order, *each): each[1] for each in order["steps"]}
+    try:
+        for pid, key in children.items():
+            _, status = os.waitpid(pid, os.WUNTRACED)
+            tell(**{"stopped" if os.WIFSTOPPED(status) else "missed": key})
+        if sys.stdin.readline() == "wake\n":
+            for pid in children:
+                os.kill(pid, signal.SIGCONT)
+            while children:
+                children.pop(os.wait()[0])
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Traps 32 to 34: drivers that run ahead, tasks that are cancelled, and passwords that leak."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from paxcommit import (
+    AsyncRecovery,
+    Coordinator,
+    Outcome,
+    OutcomeUnknown,
+    Settings,
+    TransactionAborted,
+)
+from paxcommit.cluster import initialise
+from paxcommit.drivers import choose_async
+from paxcommit.testing.failpoints import call_at
+from tests.traps.lab import BOTH, EVERY_VOTE, PASSWORD, Lab, dies_at, until
+from tests.traps.surfaces import SURFACES, Surface
+from tests.traps.test_stalled import STEPS
+
+
+async def test_trap_32_a_connection_that_did_not_answer_is_never_lent_again(lab, surface):
+    """Its PREPARE may still happen: back in a pool, the next user's work would be part of it."""
+    gated, key = lab.key("gated"), lab.key()
+    async with surface.open(lab.settings(pool_size=1)) as coordinator:
+        with lab.gate("billing"):
+            with pytest.raises(TransactionAborted, match="deadline"):
+                async with coordinator.transaction(deadline=1) as tx:
+                    await surface.insert(tx, "orders", gated.removeprefix("gated"))
+                    raw = await surface.insert(tx, "billing", gated)
+                    silent = await surface.value(raw, "SELECT pg_backend_pid()")
+            # The pool has one connection, and it is another one.
+            async with coordinator.transaction() as tx:
+                raw = await surface.insert(tx, "billing", key)
+                assert await surface.value(raw, "SELECT pg_backend_pid()") != silent
+                await surface.insert(tx, "orders", key)
+            assert not lab.is_there("billing", silent)
+    assert lab.holders(key) == BOTH
+    assert lab.holders(gated) == []
+
+
+@pytest.mark.parametrize("how", ["refused", "raised", "swallowed"])
+async def test_trap_32_a_connection_whose_branch_failed_is_clean_or_gone(lab, surface, how):
+    """Driver and server agree on its state, whatever the branch came to: the next user sees none."""
+    key, scrap = lab.key(), lab.key()
+    async with surface.open(lab.settings(pool_size=1)) as coordinator:
+        with pytest.raises((TransactionAborted, ZeroDivisionError)):
+            async with coordinator.transaction() as tx:
+                await surface.insert(tx, "orders", scrap)
+                raw = await surface.insert(tx, "billing", scrap)
+                if how == "refused":  # by PREPARE itself
+                    await surface.execute(raw, "CREATE TEMP TABLE scratch (id int)")
+                elif how == "raised":
+                    _ = 1 / 0
+                else:
+                    with pytest.raises(Exception, match="does not exist"):
+                        await surface.execute(raw, "SELECT nothing")
+        for _ in range(2):
+            async with coordinator.transaction() as tx:
+                raw = await tx.connection("billing")
+                fresh = await surface.value(raw, "SELECT pg_current_xact_id_if_assigned() IS NULL")
+                assert fresh, "a transaction of its own"
+        async with coordinator.transaction() as tx:
+            await surface.insert(tx, "orders", key)
+            await surface.insert(tx, "billing", key)
+    assert lab.holders(key) == BOTH
+    assert lab.holders(scrap) == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("surface", SURFACES[:2], ids=lambda surface: surface.name)
+async def test_trap_33_a_cancelled_commit_goes_on_and_close_waits_for_it(lab, surface, step):
+    """Whatever step the cancellation comes at; the block's own task learns nothing, and may go."""
+    key = lab.key()
+    async with surface.open(lab.settings()) as coordinator:
+
+        async def pay() -> None:
+            async with coordinator.transaction() as tx:
+                made.append(tx)
+                await surface.insert(tx, "orders", key)
+                await surface.insert(tx, "billing", key)
+
+        made: list[Any] = []
+        paying = asyncio.create_task(pay())
+        with call_at(step, paying.cancel):
+            with pytest.raises(asyncio.CancelledError):
+                await paying
+            await coordinator.close()
+    assert made[0].outcome is Outcome.COMMITTED
+    assert dict(made[0].unapplied) == {}
+    assert lab.holders(key) == BOTH
+
+
+@pytest.mark.parametrize("at", ["connection", "statement"])
+@pytest.mark.parametrize("surface", SURFACES[:2], ids=lambda surface: surface.name)
+async def test_trap_33_cancelled_inside_the_block_everything_is_rolled_back(lab, surface, at):
+    """Before the commit a cancellation is an error like any other, and the pool keeps its slots."""
+    key = lab.key()
+    async with surface.open(lab.settings(pool_size=1)) as coordinator:
+
+        async def pay() -> None:
+            async with coordinator.transaction() as tx:
+                raw = await surface.insert(tx, "orders", key)
+                if at == "statement":
+                    await surface.execute(raw, "SELECT pg_sleep(600)")
+                reached.set()
+                await tx.connection("billing")
+                await asyncio.Event().wait()
+
+        reached = asyncio.Event()
+        paying = asyncio.create_task(pay())
+        if at == "statement":
+            await until(lambda: lab.waiting("orders", "PgSleep", "pg_sleep"), "the statement")
+        else:
+            await reached.wait()
+        paying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await paying
+        assert lab.holders(key) == []
+        async with coordinator.transaction() as tx:
+            await surface.insert(tx, "orders", key)
+            await surface.insert(tx, "billing", key)
+    assert lab.holders(key) == BOTH
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_trap_33_a_keyboard_interrupt_abandons_nothing_either(lab, step):
+    """Threads cannot be cancelled, but Ctrl-C reaches the one that waits for the commit."""
+    key = lab.key()
+    me = threading.get_ident()
+    with Coordinator.open(lab.settings()) as coordinator:
+        with (
+            call_at(step, lambda: signal.pthread_kill(me, signal.SIGINT)),
+            pytest.raises(KeyboardInterrupt),
+            coordinator.transaction() as tx,
+        ):
+            for name in BOTH:
+                tx.connection(name).execute(f"INSERT INTO entry (key) VALUES ('{key}')")
+        coordinator.close()
+    assert tx.outcome is Outcome.COMMITTED
+    assert lab.holders(key) == BOTH
+
+
+@contextmanager
+def overheard(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    """Everything that anybody logs, and everything that a test adds."""
+    said: list[str] = []
+    with caplog.at_level(logging.DEBUG):
+        yield said
+    said += [logging.Formatter().format(record) for record in caplog.records]
+
+
+async def fail(said: list[str], work: Any) -> None:
+    """Await something that fails, and add how: the whole chain, as a traceback would show it."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is, it may not leak
+        await work
+    said += traceback.format_exception(caught.value)
+    said += [repr(caught.value), str(vars(caught.value))]
+
+
+async def pay(surface: Surface, settings: Any, lab: Lab, *more: str) -> None:
+    async with surface.open(settings) as coordinator:
+        await pay_with(surface, coordinator, lab, *more)
+
+
+async def pay_with(surface: Surface, coordinator: Any, lab: Lab, *more: str) -> Any:
+    key = lab.key()
+    async with coordinator.transaction() as tx:
+        await surface.insert(tx, "orders", key)
+        raw = await surface.insert(tx, "billing", key)
+        for statement in more:
+            await surface.execute(raw, statement)
+    return tx
+
+
+async def test_trap_34_no_password_in_any_log_error_or_repr(lab, surface, caplog):
+    """Every DSN here has one; so whatever goes wrong, and right, may not show it."""
+    nobody = lab.settings()
+    nobody["acceptors"] = {
+        name: dsn.replace("postgres:", "nobody:") for name, dsn in nobody["acceptors"].items()
+    }
+    nowhere = lab.settings()
+    with socket.socket() as dead_end, overheard(caplog) as said:
+        dead_end.bind(("127.0.0.1", 0))
+        nothing = f"127.0.0.1:{dead_end.getsockname()[1]}"
+        nowhere["participants"]["billing"] = f"postgresql://u:{PASSWORD}@{nothing}/billing"
+        garbled = lab.settings()
+        garbled["participants"]["billing"] = f"postgresql://u:{PASSWORD}@[127.0.0.1/x"
+        odd = lab.settings()
+        odd["participants"]["billing"] += "?sslmode=sideways&password=" + PASSWORD
+        elsewhere = lab.settings()
+        elsewhere["participants"]["billing"] = lab.dsn("orders").replace("orders", "postgres")
+        unknown = lab.settings(acceptors={"a1": PASSWORD})
+
+        for settings in (nobody, nowhere, garbled, odd, elsewhere, unknown):
+            await fail(said, pay(surface, settings, lab))
+        for settings in (nobody, nowhere, elsewhere):
+            await fail(said, initialise(Settings.load(settings), choose_async(surface.driver)))
+
+        async with surface.open(lab.settings()) as coordinator:
+            tx = await pay_with(surface, coordinator, lab)
+            await fail(said, pay_with(surface, coordinator, lab, "LISTEN news"))
+            await fail(said, pay_with(surface, coordinator, lab, "SELECT 1 / 0"))
+            with dies_at(*EVERY_VOTE):
+                await fail(said, pay_with(surface, coordinator, lab))
+            inner = getattr(coordinator, "inner", coordinator)
+            loaded = Settings.load(lab.settings())
+            said += map(repr, [tx, getattr(tx, "inner", tx), inner, inner.network, loaded, tx.id])
+            said += [str(loaded), loaded.model_dump_json(), str(loaded.model_dump())]
+            said += map(repr, [inner.members, inner.network.members.sites, vars(inner)])
+        async with surface.recovery(nowhere) as recovery:
+            said.append(repr(await recovery.run_once()))
+        async with surface.recovery(lab.settings()) as recovery:
+            said.append(repr(await recovery.run_once()))
+    assert len(said) > 50
+    leaks = [each for each in said if PASSWORD in each]
+    assert leaks == []

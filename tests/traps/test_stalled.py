@@ -1,0 +1,125 @@
+"""Traps 30 and 31: a stalled coordinator wakes up, and continues; and a judge that can fail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from paxcommit import Outcome, OutcomeUnknown, TxId
+from tests.traps import nursery
+from tests.traps.lab import BOTH, EVERY_VOTE, dies_at
+from tests.traps.surfaces import SURFACES
+
+STEPS = [
+    *(f"prepare:{name}.{when}" for name in BOTH for when in ("before", "after")),
+    *(f"phase2a:{name}.{when}" for name in ("a1", "a2", "a3") for when in ("before", "after")),
+    "tell:committed",
+    *(f"commit-prepared:{name}.{when}" for name in BOTH for when in ("before", "after")),
+]
+ALONE = ["commit-only:orders.before", "commit-only:orders.after"]
+
+
+class Nursery:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    def say(self, line: str) -> None:
+        self._process.stdin.write(f"{line}\n".encode())
+
+    async def hear(self, count: int, *words: str) -> dict[str, list[dict[str, str]]]:
+        """Listen until `count` lines have one of these words; return all lines by their word."""
+        heard: dict[str, list[dict[str, str]]] = {}
+        while sum(len(heard.get(word, [])) for word in words) < count:
+            line = await asyncio.wait_for(self._process.stdout.readline(), 60)
+            assert line, f"the nursery is gone, after {heard}"
+            told = json.loads(line)
+            heard.setdefault(next(iter(told)), []).append(told)
+        return heard
+
+
+@asynccontextmanager
+async def open_nursery() -> AsyncIterator[Nursery]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        Path(nursery.__file__),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield Nursery(process)
+        process.stdin.close()
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+async def test_trap_30_whoever_wakes_up_is_refused_or_harmless(lab, surface):
+    """SIGSTOP at every step of a commit, recovery to the end, SIGCONT: the databases agree.
+
+    Whoever recovers by a grace period half-commits here.  A stopped process still holds its locks,
+    so recovery waits for the deadline, and is right by Paxos alone.
+    """
+    steps = [[step, lab.key(), BOTH] for step in STEPS]
+    steps += [[step, lab.key(), ["orders"]] for step in ALONE]
+    keys = {key: step for step, key, _ in steps}
+    async with open_nursery() as coordinators, surface.recovery(lab.settings()) as recovery:
+        order = {"surface": surface.name, "settings": lab.settings(), "steps": steps}
+        coordinators.say(json.dumps(order))
+        heard = await coordinators.hear(len(steps), "stopped", "missed")
+        assert "missed" not in heard, [keys[each["missed"]] for each in heard["missed"]]
+        txids = {each["begun"]: TxId.parse(each["txid"]) for each in heard["begun"]}
+
+        await lab.finish(recovery, *txids.values())
+        outcomes = {}
+        for key, txid in txids.items():  # some have nothing prepared yet
+            outcomes[key] = (await recovery.resolve(txid, force=True)).outcome
+
+        coordinators.say("wake")
+        heard = await coordinators.hear(len(steps), "claimed")
+        await lab.finish(recovery, *txids.values())
+
+    claims = {each["key"]: each["claimed"] for each in heard["claimed"]}
+    for step, key, participants in steps:
+        print(f"{step}: {outcomes[key]}, claimed: {claims[key]}")
+        lab.judge(key, txids[key], outcomes[key], claims[key], participants)
+    # Both ways are among them: J queued nowhere, and J chosen.
+    assert outcomes[next(k for k in keys if keys[k] == STEPS[0])] is Outcome.ABORTED
+    assert outcomes[next(k for k in keys if keys[k] == "tell:committed")] is Outcome.COMMITTED
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "claim", "finish"),
+    [
+        ("half", Outcome.COMMITTED, "committed", {"orders": "COMMIT", "billing": "ROLLBACK"}),
+        ("half", Outcome.ABORTED, "TransactionAborted", {"orders": "COMMIT"}),
+        ("half", Outcome.COMMITTED, "committed", {"billing": "ROLLBACK", "orders": "ROLLBACK"}),
+        ("lie", Outcome.COMMITTED, "TransactionAborted", dict.fromkeys(BOTH, "COMMIT")),
+        ("lie", Outcome.ABORTED, "committed", dict.fromkeys(BOTH, "ROLLBACK")),
+        ("undecided", Outcome.OPEN, "OutcomeUnknown", dict.fromkeys(BOTH, "ROLLBACK")),
+    ],
+)
+async def test_trap_31_the_judge_can_fail(lab, verdict, outcome, claim, finish):
+    """A checker that never failed proves nothing: here is what it is there to catch, by hand."""
+    key = lab.key()
+    surface = SURFACES[0]
+    async with surface.open(lab.settings()) as coordinator:
+        with dies_at(*EVERY_VOTE), pytest.raises(OutcomeUnknown):
+            async with coordinator.transaction() as tx:
+                await surface.insert(tx, "orders", key)
+                await surface.insert(tx, "billing", key)
+    for name in BOTH:
+        (gid,) = lab.place(name).prepared()
+        lab.place(name).execute(f"{finish.get(name, 'ROLLBACK')} PREPARED '{gid}'")
+    with pytest.raises(AssertionError, match=verdict):
+        lab.judge(key, tx.id, outcome, claim, BOTH)
