@@ -65,6 +65,7 @@ def options(timeout: float) -> dict[str, Any]:
     return {
         "connect_timeout": max(2, math.ceil(timeout)),
         "fallback_application_name": APPLICATION_NAME,
+        "client_encoding": "utf8",  # or a database in SQL_ASCII answers text with bytes
     }
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from paxcommit.ports import AsyncSession, BeginOptions
 from paxcommit.sql.statement import DatabaseError, Notice, Sql
+from paxcommit.testing import Cluster
 
 VALUES = [
     ("int", 42),
@@ -189,3 +192,16 @@ async def test_sessions_are_in_autocommit(session: AsyncSession, place):
     await session.execute(Sql("INSERT INTO account VALUES ($1, $2)", (1, 10)))
     assert not session.in_transaction
     assert place.execute("select balance from account") == [(10,)]
+
+
+async def test_a_database_without_an_encoding_answers_with_text(
+    cluster: Cluster, connect: Callable[[str], Awaitable[AsyncSession]]
+):
+    server = cluster.servers[0]
+    server.execute("create database nameless template template0 encoding 'SQL_ASCII'")
+    try:
+        session = await connect(server.dsn("nameless"))
+        assert (await session.execute(Sql("SELECT 'ü'::text"))).rows == [("ü",)]
+        session.discard()
+    finally:
+        server.execute("drop database nameless with (force)")
