@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, TypeVar
 
+import asyncpg
 import psycopg
 
 from paxcommit import Outcome, Settings, TxId
@@ -23,10 +24,11 @@ from paxcommit.drivers import choose_async
 from paxcommit.testing import Cluster, Layout, Place, Server
 from paxcommit.testing.failpoints import FailpointReached, raise_at
 
-__all__ = ["BOTH", "EVERY_VOTE", "PASSWORD", "Lab", "dies_at", "until"]
+__all__ = ["BOTH", "ERRORS", "EVERY_VOTE", "PASSWORD", "Lab", "dies_at", "until"]
 
 PASSWORD = "correct-horse-battery"
 BOTH = ["billing", "orders"]
+ERRORS = (asyncpg.DivisionByZeroError, psycopg.errors.DivisionByZero)
 EVERY_VOTE = tuple(f"phase2a:a{number}.before" for number in (1, 2, 3))
 PARTICIPANTS = ("orders", "stock", "parcels", "billing")
 PATIENCE = 30.0
@@ -83,7 +85,6 @@ class Lab:
         self.cluster = cluster
         self.layout = Layout.create(cluster, participants=PARTICIPANTS)
         self._numbers = itertools.count(1)
-        self._missing = False
         with ThreadPoolExecutor(1) as thread:  # the caller's may have an event loop running
             settings = Settings.load(self.settings())
             thread.submit(lambda: asyncio.run(initialise(settings, choose_async()))).result()
@@ -196,7 +197,6 @@ class Lab:
 
     def miss_standby(self) -> None:
         """Let every flush at ``billing`` wait for a standby that is not there."""
-        self._missing = True
         self.far.configure(synchronous_standby_names="nobody_here")
         # It is the checkpointer that makes sessions wait, some time after the server reloaded.
         give_up = time.monotonic() + PATIENCE
@@ -216,16 +216,28 @@ class Lab:
 
     def forget_standby(self) -> None:
         """Let those who wait go on."""
-        self._missing = False
         self.far.configure(synchronous_standby_names=None)
 
+    @contextmanager
+    def sociable(self) -> Iterator[None]:
+        """See to it that nobody waits for a standby after the block."""
+        try:
+            yield
+        finally:
+            self.forget_standby()
+
+    @contextmanager
+    def lonely(self) -> Iterator[None]:
+        """`miss_standby` for the length of the block."""
+        with self.sociable():
+            self.miss_standby()
+            yield
+
     def tidy(self) -> None:
-        """Undo what a test that failed left."""
+        """Start what a test that failed left stopped."""
         for server in self.cluster.servers:
             if not server.is_running:
                 server.start()
-        if self._missing:
-            self.forget_standby()
 
     @contextmanager
     def frozen(self, *acceptors: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -63,6 +63,16 @@ class Surface(ABC):
         raw = await tx.connection(participant)
         await self.execute(raw, f"INSERT INTO entry (key) VALUES ('{key}')")
         return raw
+
+    async def transfer(
+        self, tx: Any, key: str, *more: str, participants: Sequence[str] = ("orders", "billing")
+    ) -> None:
+        """Write an entry in every participant, run more statements in the last one, and commit."""
+        async with tx:
+            for name in participants:
+                raw = await self.insert(tx, name, key)
+            for statement in more:
+                await self.execute(raw, statement)
 
 
 class Asyncpg(Surface):

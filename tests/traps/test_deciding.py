@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from paxcommit import NotEnoughAcceptors, Outcome, OutcomeUnknown
-from paxcommit.testing.failpoints import FailpointReached, raise_at
+from paxcommit.testing.failpoints import FailpointReached, call_at
 from tests.traps.lab import BOTH, EVERY_VOTE, dies_at, until
 
 
@@ -65,15 +64,14 @@ async def test_trap_28_without_a_majority_it_is_unknown_and_finished_once_one_is
     second, third = (lab.place(name).server for name in ("a2", "a3"))
     async with surface.open(lab.settings()) as coordinator:
         third.stop("immediate")
-        async with coordinator.transaction() as tx:
-            await surface.insert(tx, "orders", earlier)
-            await surface.insert(tx, "billing", earlier)
+        await surface.transfer(coordinator.transaction(), earlier)
         assert lab.holders(earlier) == BOTH, "one of three away is nothing"
-        with pytest.raises(OutcomeUnknown):
-            async with coordinator.transaction(deadline=1) as tx:
-                await surface.insert(tx, "orders", key)
-                await surface.insert(tx, "billing", key)
-                second.stop("immediate")
+        tx = coordinator.transaction(deadline=1)
+        with (
+            call_at("prepare:billing.before", lambda: second.stop("immediate")),
+            pytest.raises(OutcomeUnknown),
+        ):
+            await surface.transfer(tx, key)
         assert tx.outcome is Outcome.OPEN
         assert await coordinator.outcome(tx.id) is Outcome.OPEN
         with pytest.raises(NotEnoughAcceptors):
@@ -112,20 +110,19 @@ async def test_trap_29_an_abort_that_one_acceptor_accepted_proves_nothing(lab, s
     settings = lab.settings(acceptor_timeout=0.5)
     async with surface.open(settings) as coordinator:
         with lab.frozen("a1", "a2"):
+            tx = coordinator.transaction()
             with (
                 dies_at("phase1a:a1.before", "phase1a:a2.before", "phase1a:a3.before"),
                 pytest.raises(OutcomeUnknown),
             ):
-                async with coordinator.transaction() as tx:
-                    await surface.insert(tx, "orders", key)
-                    await surface.insert(tx, "billing", key)
+                await surface.transfer(tx, key)
             await coordinator.close()
     votes = {"*": [0, "J:billing,orders"], "orders": [0, "P"], "billing": [0, "P"]}
     assert [lab.accepted(name, tx.id) for name in ("a1", "a2", "a3")] == [{}, {}, votes]
 
     with without(lab, "a3") as half_blind:
         async with surface.recovery(half_blind) as first:
-            with raise_at("phase2a:a2.before", FailpointReached("the recoverer dies")):
+            with dies_at("phase2a:a2.before"):
                 with pytest.raises(FailpointReached):
                     await first.run_once()
                 await until(lambda: lab.accepted("a1", tx.id), "a1 to accept")

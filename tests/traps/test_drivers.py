@@ -12,21 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
 
-from paxcommit import (
-    AsyncRecovery,
-    Coordinator,
-    Outcome,
-    OutcomeUnknown,
-    Settings,
-    TransactionAborted,
-)
+from paxcommit import Coordinator, Outcome, Settings, TransactionAborted
 from paxcommit.cluster import initialise
 from paxcommit.drivers import choose_async
 from paxcommit.testing.failpoints import call_at
-from tests.traps.lab import BOTH, EVERY_VOTE, PASSWORD, Lab, dies_at, until
+from tests.traps.lab import BOTH, ERRORS, EVERY_VOTE, PASSWORD, dies_at, until
 from tests.traps.surfaces import SURFACES, Surface
 from tests.traps.test_stalled import STEPS
 
@@ -36,11 +28,11 @@ async def test_trap_32_a_connection_that_did_not_answer_is_never_lent_again(lab,
     gated, key = lab.key("gated"), lab.key()
     async with surface.open(lab.settings(pool_size=1)) as coordinator:
         with lab.gate("billing"):
+            tx = coordinator.transaction(deadline=1)
+            paying = asyncio.create_task(surface.transfer(tx, gated))
+            (silent,) = await until(lambda: lab.waiting("billing", "advisory"), "PREPARE")
             with pytest.raises(TransactionAborted, match="deadline"):
-                async with coordinator.transaction(deadline=1) as tx:
-                    await surface.insert(tx, "orders", gated.removeprefix("gated"))
-                    raw = await surface.insert(tx, "billing", gated)
-                    silent = await surface.value(raw, "SELECT pg_backend_pid()")
+                await paying
             # The pool has one connection, and it is another one.
             async with coordinator.transaction() as tx:
                 raw = await surface.insert(tx, "billing", key)
@@ -51,30 +43,24 @@ async def test_trap_32_a_connection_that_did_not_answer_is_never_lent_again(lab,
     assert lab.holders(gated) == []
 
 
-@pytest.mark.parametrize("how", ["refused", "raised", "swallowed"])
+@pytest.mark.parametrize("how", ["refused by PREPARE", "raised", "ended"])
 async def test_trap_32_a_connection_whose_branch_failed_is_clean_or_gone(lab, surface, how):
-    """Driver and server agree on its state, whatever the branch came to: the next user sees none."""
+    """Driver and server agree on its state, whatever it came to: its next user sees nothing."""
     key, scrap = lab.key(), lab.key()
+    failing = {
+        "refused by PREPARE": "CREATE TEMP TABLE scratch (id int)",
+        "raised": "SELECT 1 / 0",
+        "ended": "ROLLBACK",
+    }
     async with surface.open(lab.settings(pool_size=1)) as coordinator:
-        with pytest.raises((TransactionAborted, ZeroDivisionError)):
-            async with coordinator.transaction() as tx:
-                await surface.insert(tx, "orders", scrap)
-                raw = await surface.insert(tx, "billing", scrap)
-                if how == "refused":  # by PREPARE itself
-                    await surface.execute(raw, "CREATE TEMP TABLE scratch (id int)")
-                elif how == "raised":
-                    _ = 1 / 0
-                else:
-                    with pytest.raises(Exception, match="does not exist"):
-                        await surface.execute(raw, "SELECT nothing")
+        with pytest.raises((TransactionAborted, *ERRORS)):
+            await surface.transfer(coordinator.transaction(), scrap, failing[how])
         for _ in range(2):
             async with coordinator.transaction() as tx:
                 raw = await tx.connection("billing")
                 fresh = await surface.value(raw, "SELECT pg_current_xact_id_if_assigned() IS NULL")
                 assert fresh, "a transaction of its own"
-        async with coordinator.transaction() as tx:
-            await surface.insert(tx, "orders", key)
-            await surface.insert(tx, "billing", key)
+        await surface.transfer(coordinator.transaction(), key)
     assert lab.holders(key) == BOTH
     assert lab.holders(scrap) == []
 
@@ -85,21 +71,14 @@ async def test_trap_33_a_cancelled_commit_goes_on_and_close_waits_for_it(lab, su
     """Whatever step the cancellation comes at; the block's own task learns nothing, and may go."""
     key = lab.key()
     async with surface.open(lab.settings()) as coordinator:
-
-        async def pay() -> None:
-            async with coordinator.transaction() as tx:
-                made.append(tx)
-                await surface.insert(tx, "orders", key)
-                await surface.insert(tx, "billing", key)
-
-        made: list[Any] = []
-        paying = asyncio.create_task(pay())
+        tx = coordinator.transaction()
+        paying = asyncio.create_task(surface.transfer(tx, key))
         with call_at(step, paying.cancel):
             with pytest.raises(asyncio.CancelledError):
                 await paying
             await coordinator.close()
-    assert made[0].outcome is Outcome.COMMITTED
-    assert dict(made[0].unapplied) == {}
+    assert tx.outcome is Outcome.COMMITTED
+    assert dict(tx.unapplied) == {}
     assert lab.holders(key) == BOTH
 
 
@@ -129,9 +108,7 @@ async def test_trap_33_cancelled_inside_the_block_everything_is_rolled_back(lab,
         with pytest.raises(asyncio.CancelledError):
             await paying
         assert lab.holders(key) == []
-        async with coordinator.transaction() as tx:
-            await surface.insert(tx, "orders", key)
-            await surface.insert(tx, "billing", key)
+        await surface.transfer(coordinator.transaction(), key)
     assert lab.holders(key) == BOTH
 
 
@@ -140,14 +117,19 @@ def test_trap_33_a_keyboard_interrupt_abandons_nothing_either(lab, step):
     """Threads cannot be cancelled, but Ctrl-C reaches the one that waits for the commit."""
     key = lab.key()
     me = threading.get_ident()
+
+    def pay() -> None:
+        with tx:
+            for name in BOTH:
+                tx.connection(name).execute(f"INSERT INTO entry (key) VALUES ('{key}')")
+
     with Coordinator.open(lab.settings()) as coordinator:
+        tx = coordinator.transaction()
         with (
             call_at(step, lambda: signal.pthread_kill(me, signal.SIGINT)),
             pytest.raises(KeyboardInterrupt),
-            coordinator.transaction() as tx,
         ):
-            for name in BOTH:
-                tx.connection(name).execute(f"INSERT INTO entry (key) VALUES ('{key}')")
+            pay()
         coordinator.close()
     assert tx.outcome is Outcome.COMMITTED
     assert lab.holders(key) == BOTH
@@ -170,19 +152,9 @@ async def fail(said: list[str], work: Any) -> None:
     said += [repr(caught.value), str(vars(caught.value))]
 
 
-async def pay(surface: Surface, settings: Any, lab: Lab, *more: str) -> None:
+async def open_and_pay(surface: Surface, settings: Any, key: str) -> None:
     async with surface.open(settings) as coordinator:
-        await pay_with(surface, coordinator, lab, *more)
-
-
-async def pay_with(surface: Surface, coordinator: Any, lab: Lab, *more: str) -> Any:
-    key = lab.key()
-    async with coordinator.transaction() as tx:
-        await surface.insert(tx, "orders", key)
-        raw = await surface.insert(tx, "billing", key)
-        for statement in more:
-            await surface.execute(raw, statement)
-    return tx
+        await surface.transfer(coordinator.transaction(), key)
 
 
 async def test_trap_34_no_password_in_any_log_error_or_repr(lab, surface, caplog):
@@ -205,16 +177,17 @@ async def test_trap_34_no_password_in_any_log_error_or_repr(lab, surface, caplog
         unknown = lab.settings(acceptors={"a1": PASSWORD})
 
         for settings in (nobody, nowhere, garbled, odd, elsewhere, unknown):
-            await fail(said, pay(surface, settings, lab))
+            await fail(said, open_and_pay(surface, settings, lab.key()))
         for settings in (nobody, nowhere, elsewhere):
             await fail(said, initialise(Settings.load(settings), choose_async(surface.driver)))
 
         async with surface.open(lab.settings()) as coordinator:
-            tx = await pay_with(surface, coordinator, lab)
-            await fail(said, pay_with(surface, coordinator, lab, "LISTEN news"))
-            await fail(said, pay_with(surface, coordinator, lab, "SELECT 1 / 0"))
+            tx = coordinator.transaction()
+            await surface.transfer(tx, lab.key())
+            for wrong in ("LISTEN news", "SELECT 1 / 0"):
+                await fail(said, surface.transfer(coordinator.transaction(), lab.key(), wrong))
             with dies_at(*EVERY_VOTE):
-                await fail(said, pay_with(surface, coordinator, lab))
+                await fail(said, surface.transfer(coordinator.transaction(), lab.key()))
             inner = getattr(coordinator, "inner", coordinator)
             loaded = Settings.load(lab.settings())
             said += map(repr, [tx, getattr(tx, "inner", tx), inner, inner.network, loaded, tx.id])

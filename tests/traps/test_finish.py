@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 @pytest.mark.parametrize("by_hand", ["COMMIT PREPARED", "ROLLBACK PREPARED"])
 async def test_trap_7_no_such_gid_is_success_or_damage_as_the_ledger_says(lab, surface, by_hand):
-    """42704 alone is neither: here somebody else was first, once with COMMIT, once with ROLLBACK."""
+    """42704 alone is neither: somebody was faster here, once with COMMIT, once with ROLLBACK."""
     key = lab.key()
     billing = lab.place("billing")
 
@@ -30,10 +30,9 @@ async def test_trap_7_no_such_gid_is_success_or_damage_as_the_ledger_says(lab, s
         billing.execute(f"{by_hand} '{gid}'")
 
     async with surface.open(lab.settings()) as coordinator:
+        tx = coordinator.transaction()
         with call_at("commit-prepared:billing.before", finish_by_hand):
-            async with coordinator.transaction() as tx:
-                await surface.insert(tx, "orders", key)
-                await surface.insert(tx, "billing", key)
+            await surface.transfer(tx, key)
         assert tx.outcome is Outcome.COMMITTED
     if by_hand == "COMMIT PREPARED":
         assert dict(tx.unapplied) == {}
@@ -50,10 +49,9 @@ async def test_trap_7_recovery_reads_the_ledger_as_well(lab, surface, by_hand):
     key = lab.key()
     billing = lab.place("billing")
     async with surface.open(lab.settings()) as coordinator:
+        tx = coordinator.transaction()
         with dies_at(*EVERY_VOTE), pytest.raises(OutcomeUnknown):
-            async with coordinator.transaction() as tx:
-                await surface.insert(tx, "orders", key)
-                await surface.insert(tx, "billing", key)
+            await surface.transfer(tx, key)
         gids = lab.prepared()
     # Somebody loses patience with one of the two branches, hours before recovery comes by.
     (gid,) = (gid for gid in gids if ":billing:" in gid)
@@ -91,21 +89,15 @@ async def test_trap_8_a_connection_killed_after_commit_prepared_is_not_lost(lab,
     key = lab.key()
     async with surface.open(lab.settings()) as coordinator:
         tx = coordinator.transaction(deadline=30)
-
-        async def pay() -> None:
-            async with tx:
-                await surface.insert(tx, "orders", key)
-                await surface.insert(tx, "billing", key)
-
-        with call_at("tell:committed", lab.miss_standby):
-            paying = asyncio.create_task(pay())
+        with lab.sociable(), call_at("tell:committed", lab.miss_standby):
+            paying = asyncio.create_task(surface.transfer(tx, key))
             (pid,) = await until(
                 lambda: lab.waiting("billing", "SyncRep", "COMMIT PREPARED"), "COMMIT PREPARED"
             )
-        lab.terminate("billing", pid)
-        await until(lambda: not lab.is_there("billing", pid), "the connection to be killed")
-        lab.forget_standby()
-        await paying
+            lab.terminate("billing", pid)
+            await until(lambda: not lab.is_there("billing", pid), "the connection to be killed")
+            lab.forget_standby()
+            await paying
     assert dict(tx.unapplied) == {}
     assert lab.damages(tx.id) == {}
     assert lab.holders(key) == BOTH

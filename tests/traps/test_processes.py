@@ -17,15 +17,14 @@ from tests.traps.lab import BOTH
 
 
 async def test_trap_31b_asking_again_is_getting_the_same_branch(lab, surface):
-    """A second connection would wait for the first one's locks, once that is prepared: for ever."""
+    """A second connection would wait for the locks of the first, once that is prepared."""
     key = lab.key()
-    async with surface.open(lab.settings()) as coordinator:
-        async with coordinator.transaction() as tx:
-            first = await surface.insert(tx, "orders", key)
-            again = await tx.connection("orders")
-            assert again is first
-            await surface.execute(again, f"UPDATE entry SET key = key WHERE key = '{key}'")
-            await surface.insert(tx, "billing", key)
+    async with surface.open(lab.settings()) as coordinator, coordinator.transaction() as tx:
+        first = await surface.insert(tx, "orders", key)
+        again = await tx.connection("orders")
+        assert again is first
+        await surface.execute(again, f"UPDATE entry SET key = key WHERE key = '{key}'")
+        await surface.insert(tx, "billing", key)
     assert lab.holders(key) == BOTH
 
 
@@ -141,8 +140,7 @@ async def test_trap_31c_a_forked_child_may_not_begin_one_either(lab, surface):
             lambda: first_step(surface, inner.outcome(made.id, force=True)),
         )
         assert said == [ForkedProcessError.__name__] * 4
-        async with coordinator.transaction() as tx:
-            await surface.insert(tx, "orders", key)
-            await surface.insert(tx, "billing", key)
+        tx = coordinator.transaction()
+        await surface.transfer(tx, key)
         assert tx.id.seq == made.id.seq + 1
     assert lab.holders(key) == BOTH

@@ -35,11 +35,7 @@ async def test_trap_11_what_cannot_be_prepared_is_named_and_everything_aborts(la
     key = lab.key()
     async with surface.open(lab.settings()) as coordinator:
         with pytest.raises(TransactionAborted) as caught:
-            async with coordinator.transaction() as tx:
-                await surface.insert(tx, "orders", key)
-                raw = await surface.insert(tx, "billing", key)
-                for statement in UNPREPARABLE[what].split(";"):
-                    await surface.execute(raw, statement)
+            await surface.transfer(coordinator.transaction(), key, *UNPREPARABLE[what].split(";"))
         assert caught.value.reason.startswith("billing: ")
         assert SPELT[what] in caught.value.reason
         assert not caught.value.retryable
@@ -63,19 +59,13 @@ def all_slots_taken(lab):
 async def test_trap_12_no_slot_left_for_a_prepared_transaction(lab, surface):
     """53200 could be anything, so it is no vote; and the message says what to raise."""
     key = lab.key()
-
-    async def pay(coordinator) -> None:
-        async with coordinator.transaction() as tx:
-            await surface.insert(tx, "orders", key)
-            await surface.insert(tx, "billing", key)
-
     async with surface.open(lab.settings()) as coordinator:
         with all_slots_taken(lab), pytest.raises(TransactionAborted) as caught:
-            await pay(coordinator)
+            await surface.transfer(coordinator.transaction(), key)
         assert "max_prepared_transactions" in caught.value.reason
         assert lab.holders(key) == []
         assert lab.prepared() == []
-        await pay(coordinator)
+        await surface.transfer(coordinator.transaction(), key)
     assert lab.holders(key) == BOTH
 
 
@@ -87,16 +77,11 @@ async def test_trap_12_a_server_that_can_prepare_nothing(lab, surface):
         async with surface.open(lab.settings()) as old:
             lab.far.restart()
             with pytest.raises(TransactionAborted, match="max_prepared_transactions 0"):
-                async with old.transaction() as tx:
-                    await surface.insert(tx, "orders", key)
-                    await surface.insert(tx, "billing", key)
+                await surface.transfer(old.transaction(), key)
         async with surface.open(lab.settings()) as new:
-            async with new.transaction() as tx:
-                await surface.insert(tx, "orders", alone)
+            await surface.transfer(new.transaction(), alone, participants=["orders"])
             with pytest.raises(ClusterError, match="max_prepared_transactions is 0"):
-                async with new.transaction() as tx:
-                    await surface.insert(tx, "orders", key)
-                    await surface.insert(tx, "billing", key)
+                await surface.transfer(new.transaction(), key)
     finally:
         lab.far.configure(max_prepared_transactions=lab.SLOTS)
         lab.far.restart()
@@ -105,7 +90,9 @@ async def test_trap_12_a_server_that_can_prepare_nothing(lab, surface):
 
 
 @pytest.mark.parametrize("participants", [["orders", "billing"], ["billing"]], ids=["two", "one"])
-@pytest.mark.parametrize("then", ["nothing", "BEGIN", "BEGIN and write"])
+@pytest.mark.parametrize(
+    "then", [[], ["BEGIN"], ["BEGIN", "INSERT INTO entry (key) VALUES ('scrap')"]], ids=len
+)
 async def test_trap_14_a_transaction_ended_inside_the_block_is_no_reader(
     lab, surface, participants, then
 ):
@@ -113,24 +100,19 @@ async def test_trap_14_a_transaction_ended_inside_the_block_is_no_reader(
     key = lab.key()
     async with surface.open(lab.settings()) as coordinator:
         with pytest.raises(TransactionAborted, match="billing: "):
-            async with coordinator.transaction() as tx:
-                for name in participants:
-                    raw = await surface.insert(tx, name, key)
-                await surface.execute(raw, "ROLLBACK")
-                if then != "nothing":
-                    await surface.execute(raw, "BEGIN")
-                if then == "BEGIN and write":
-                    await surface.execute(raw, f"INSERT INTO entry (key) VALUES ('{key}')")
+            await surface.transfer(
+                coordinator.transaction(), key, "ROLLBACK", *then, participants=participants
+            )
     assert lab.holders(key) == []
+    assert lab.holders("scrap") == []
 
 
 async def test_trap_14_a_reader_has_no_vote_and_a_row_lock_has_one(lab, surface):
-    """A plain SELECT leaves no xid behind, FOR UPDATE does: J is those that wrote, so understood."""
+    """A plain SELECT assigns no xid, FOR UPDATE does: in that sense, J is those that wrote."""
     key = lab.key()
     async with surface.open(lab.settings()) as coordinator:
-        async with coordinator.transaction() as both:
-            await surface.insert(both, "orders", key)
-            await surface.insert(both, "billing", key)
+        both = coordinator.transaction()
+        await surface.transfer(both, key)
         read = f"SELECT id FROM entry WHERE key = '{key}'"
         async with coordinator.transaction() as reading:
             await surface.value(await reading.connection("orders"), read)
@@ -202,10 +184,9 @@ async def test_trap_16_a_server_that_rolls_back_orphans_is_refused(lab, surface)
     name = "prepared_orphaned_transaction_timeout"
     with orphan_timeout(lab, "60000"):
         async with surface.open(lab.settings()) as coordinator:
+            tx = coordinator.transaction()
             with pytest.raises(ClusterError, match=name):
-                async with coordinator.transaction() as tx:
-                    await surface.insert(tx, "orders", key)
-                    await surface.insert(tx, "billing", key)
+                await surface.transfer(tx, key)
             assert tx.outcome is Outcome.ABORTED
         async with surface.recovery(lab.settings()) as recovery:
             assert name in (await recovery.run_once()).unreachable["billing"]
@@ -213,10 +194,6 @@ async def test_trap_16_a_server_that_rolls_back_orphans_is_refused(lab, surface)
             await initialise(Settings.load(lab.settings()), choose_async())
         assert lab.holders(key) == []
     with orphan_timeout(lab, "0"):
-        async with (
-            surface.open(lab.settings()) as coordinator,
-            coordinator.transaction() as tx,
-        ):
-            await surface.insert(tx, "orders", key)
-            await surface.insert(tx, "billing", key)
+        async with surface.open(lab.settings()) as coordinator:
+            await surface.transfer(coordinator.transaction(), key)
     assert lab.holders(key) == BOTH

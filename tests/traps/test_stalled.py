@@ -114,10 +114,9 @@ async def test_trap_31_the_judge_can_fail(lab, verdict, outcome, claim, finish):
     key = lab.key()
     surface = SURFACES[0]
     async with surface.open(lab.settings()) as coordinator:
+        tx = coordinator.transaction()
         with dies_at(*EVERY_VOTE), pytest.raises(OutcomeUnknown):
-            async with coordinator.transaction() as tx:
-                await surface.insert(tx, "orders", key)
-                await surface.insert(tx, "billing", key)
+            await surface.transfer(tx, key)
     for name in BOTH:
         (gid,) = lab.place(name).prepared()
         lab.place(name).execute(f"{finish.get(name, 'ROLLBACK')} PREPARED '{gid}'")

@@ -97,7 +97,10 @@ def draw(random: Random, banks: Sequence[str]) -> Transfer:
 
 
 def open_accounts() -> Statements[None]:
-    """Make the tables and the accounts, unless they are there."""
+    """Make the tables and the accounts, unless they are there.
+
+    Waits for nobody's transfers, as ``on conflict`` would.
+    """
     yield Sql(
         f"""
         select pg_advisory_xact_lock({_LOCK});
@@ -115,6 +118,6 @@ def open_accounts() -> Statements[None]:
         );
         insert into bank.account
             select number, {OPENED_WITH}, {OPENED_WITH} from generate_series(1, {ACCOUNTS}) number
-            on conflict do nothing
+            where not exists (select from bank.account)
         """
     )

@@ -71,12 +71,15 @@ class Killing:
                 f"{_COORDINATORS} coordinators move money between two banks, and are killed",
                 seconds,
             )
-            async with asyncio.TaskGroup() as group:
-                show = group.create_task(self._show())
-                outage = group.create_task(self._outage(seconds))
+            show = asyncio.create_task(self._show())
+            outage = asyncio.create_task(self._outage(seconds))
+            try:
                 await self._kill(seconds)
                 await outage
+            finally:
                 show.cancel()
+                outage.cancel()
+                await asyncio.wait([show, outage])
             await asyncio.gather(*(each.end() for each in self._staff))
             # Whatever the last ones left open; nothing, unless recovery lags behind.
             await self._locks.until_free("paxcommit:", "nobody", seconds=PATIENCE)
@@ -123,13 +126,15 @@ class Killing:
             await self._employ()
             self.kills.append(kill)
             self._tell(victim, kill)
+            if not kill.free:
+                break  # it is as bad as it can be, and nobody wants to wait ten times for it
             await asyncio.sleep(max(0.0, past + every - (time.monotonic() - began)))
 
     def _tell(self, victim: Coordinator, kill: Kill) -> None:
-        after = f"after {kill.recovery_ms:.0f} ms" if kill.free else "NOT released"
+        gone = "gone after" if kill.free else "NOT gone after"
         self._screen.line(
             f"  kill {len(self.kills):2}: {victim.name}, {kill.moment.value}: "
-            f"{kill.in_doubt} branches in doubt, all locks gone {after}"
+            f"{kill.in_doubt} branches in doubt, all locks {gone} {kill.recovery_ms:.0f} ms"
         )
 
     async def _outage(self, seconds: float) -> None:

@@ -21,7 +21,7 @@ from paxcommit.testing.warden import warden
 __all__ = ["Child", "Coordinator", "Workshop"]
 
 _OPEN_SECONDS = 60.0
-_END_SECONDS = 20.0
+_END_SECONDS = 30.0  # a client may wait for locked accounts until it loses patience
 _LOG_TAIL = 2_000
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from paxcommit.errors import ClusterError
@@ -97,12 +98,13 @@ async def show_blocking(
 
 async def _settled(locks: Locks, process: str) -> Held:
     """Wait until nothing happens for the dead process any more."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            held = await locks.held(_MARK, process)
-            if held.backends == held.waiting:
-                return held
-            await asyncio.sleep(_LOOK_EVERY)
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        held = await locks.held(_MARK, process)
+        if held.backends == held.waiting:
+            return held
+        await asyncio.sleep(_LOOK_EVERY)
+    raise ClusterError(f"the banks still work for {process}, which is dead")
 
 
 async def _all_blocked(locks: Locks, accounts: list[tuple[str, int]]) -> bool:
