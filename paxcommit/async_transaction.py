@@ -92,11 +92,13 @@ class AsyncTransaction:
             if not branch.ours:
                 raise EnlistError(f"participant {participant!r} was enlisted; use that connection")
             return branch.session.raw
-        role = self._coordinator.settings.participant(participant).role
+        self._coordinator.settings.participant(participant)
         self._state.join(participant)
         try:
             await self._coordinator.register(participant)
             session = await self._coordinator.acquire(participant)
+            # Also without a configured role: a login may start with another one than its own.
+            role = self._coordinator.members.owner(participant)
         except BaseException:
             self._state.joining.discard(participant)
             raise
@@ -129,10 +131,10 @@ class AsyncTransaction:
         """
         self._coordinator.check_process()
         self._coordinator.settings.participant(participant)
-        session = self._coordinator.adopt(connection)
         self._state.join(participant)
         try:
             await self._coordinator.register(participant)
+            session = self._coordinator.adopt(connection)
             owner = self._coordinator.members.owner(participant)
         except BaseException:
             self._state.joining.discard(participant)
@@ -150,11 +152,12 @@ class AsyncTransaction:
         ours: bool,
     ) -> Any:
         try:
-            await session.begin(options)
-            await run_statements(session, open_branch(self.id))
-            if not ours and role is not None:
-                check = self._coordinator.members.identify(participant)
-                await run_statements(session, as_owner(role, check))
+            async with asyncio.timeout(self._coordinator.settings.connect_timeout):
+                await session.begin(options)
+                await run_statements(session, open_branch(self.id))
+                if not ours and role is not None:
+                    check = self._coordinator.members.identify(participant)
+                    await run_statements(session, as_owner(role, check))
             if self._state.phase != "open":
                 raise UsageError(f"transaction {self.id} was left meanwhile: nothing can join it")
         except BaseException as error:
@@ -196,12 +199,28 @@ class AsyncTransaction:
         machine = self._state.end(error)
         # R24: the commit is a task of its own; if this one is cancelled, that one goes on.
         self._coordinator.background(self._run(machine), self)
-        if self._wait == "decided" and self._state.all_ours and error is None:
-            await self._decided.wait()
-        else:
-            await self._over.wait()
+        early = self._wait == "decided" and self._state.all_ours and error is None
+        try:
+            await (self._decided if early else self._over).wait()
+        except asyncio.CancelledError:
+            if not self._state.all_ours:
+                await self._let_go()
+            raise
         if error is None:
             self._state.raise_unless_committed()
+
+    async def _let_go(self) -> None:
+        """Return only when the commit no longer uses the user's own connections.
+
+        Whoever lent them would lend them to the next while we still prepare, commit or settle.
+        """
+        try:
+            await self._over.wait()  # bounded by the deadline and the time to finish
+        except asyncio.CancelledError:  # a second one: go on without those connections
+            for branch in self._state.branches.values():
+                if not branch.ours:
+                    branch.session.discard()
+            raise
 
     async def _run(self, machine: CommitMachine) -> None:
         enlisted = {name: branch.enlisted for name, branch in self._state.branches.items()}

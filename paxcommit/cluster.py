@@ -135,7 +135,10 @@ class _Making:
             if standing == record:
                 if not self._found.holds(site, record):
                     self.done.append(f"wrote the epoch record at {site}")
-            elif site == self._sites.acceptors[0] and standing.acceptors == record.acceptors:
+            elif site == self._sites.acceptors[0] and (
+                (standing.cluster_name, standing.acceptors)
+                == (record.cluster_name, record.acceptors)
+            ):
                 record = standing  # another init, at the same time, was here first
             else:
                 raise IdentityMismatch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from paxcommit.drivers import choose_sync
@@ -46,7 +46,8 @@ class Recovery:
     def __init__(self, settings: Settings, network: Network) -> None:
         self._settings = settings
         self._network = network
-        self._slots = threading.Semaphore(_AT_ONCE)
+        # Apart from the network's: cases that wait for a slot must not keep its threads.
+        self._slots = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="paxcommit case")
         self._lock = threading.Lock()
         self._busy: dict[TxId, Future[Resolved]] = {}
         self._unfinished = Unfinished()
@@ -129,6 +130,7 @@ class Recovery:
         if self._watching is not None:
             self._watching.join()
             self._watching = None
+        self._slots.shutdown(wait=False, cancel_futures=True)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -139,17 +141,18 @@ class Recovery:
     def _take_up(self, case: Case) -> Future[Resolved]:
         """Resolve a transaction, unless that is under way already."""
         with self._lock:
-            future = self._busy.get(case.txid)
+            future, new = self._busy.get(case.txid), False
             if future is None:
-                future = self._network.executor.submit(self._resolve_case, case)
+                future = self._slots.submit(self._resolve_case, case)
                 self._busy[case.txid] = future
-        future.add_done_callback(lambda _: self._busy.pop(case.txid, None))
+                new = True
+        if new:
+            future.add_done_callback(lambda _: self._busy.pop(case.txid, None))
         return future
 
     def _resolve_case(self, case: Case) -> Resolved:
-        with self._slots:
-            machine = from_case(case, self._settings, self._network.members)
-            return self._conclude(self._drive(machine))
+        machine = from_case(case, self._settings, self._network.members)
+        return self._conclude(self._drive(machine))
 
     def _drive(self, machine: RecoveryMachine) -> Resolved:
         members = self._network.members

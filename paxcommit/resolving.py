@@ -18,6 +18,9 @@ from paxcommit.sql.finish import branch_kind
 
 __all__ = ["Unfinished", "asked", "check_epoch", "forced", "from_case", "look_for_one_phase"]
 
+_PATIENCE = 10.0
+"""Seconds that a recoverer takes at least: a short deadline must not keep it from finishing."""
+
 
 def check_epoch(txid: TxId, members: Membership) -> None:
     """Refuse a transaction of an epoch that is not known here.
@@ -40,14 +43,18 @@ def from_case(case: Case, settings: Settings, members: Membership) -> RecoveryMa
         served=tuple(members.sites),
         seen=case.seen,
         mandate=case.mandate,
-        patience=settings.deadline,
+        patience=max(settings.deadline, _PATIENCE),
     )
 
 
 def asked(txid: TxId, settings: Settings, members: Membership) -> RecoveryMachine:
     """For a mere question: it learns, and changes nothing."""
     return RecoveryMachine(
-        txid, members.acceptors, served=(), mandate=Mandate.LEARN, patience=settings.deadline
+        txid,
+        members.acceptors,
+        served=(),
+        mandate=Mandate.LEARN,
+        patience=max(settings.deadline, _PATIENCE),
     )
 
 
@@ -60,7 +67,7 @@ def forced(
         members.acceptors,
         served=tuple(members.sites),
         mandate=Mandate.FORCE,
-        patience=settings.deadline,
+        patience=max(settings.deadline, _PATIENCE),
         registered=registered,
     )
 
@@ -87,22 +94,40 @@ class Unfinished:
     """
 
     def __init__(self) -> None:
-        self._cases: dict[TxId, Case] = {}
+        self._waits: dict[TxId, _Wait] = {}
 
     def note(self, resolved: Resolved) -> bool:
         """Take a result into account; tell whether it is news."""
-        known = self._cases.pop(resolved.txid, None)
-        if resolved.outcome is not Outcome.OPEN and resolved.unapplied:
-            self._cases[resolved.txid] = Case(resolved.txid, Mandate.LEARN, frozenset())
-            if len(self._cases) > _MAX_UNFINISHED:
-                del self._cases[next(iter(self._cases))]
-            return known is None
-        return True
+        wait = self._waits.pop(resolved.txid, None)
+        if resolved.outcome is Outcome.OPEN or not resolved.unapplied:
+            return True
+        looks = min(2 * wait.looks, _MAX_LOOKS) if wait is not None else 1
+        self._waits[resolved.txid] = _Wait(looks, looks)
+        if len(self._waits) > _MAX_UNFINISHED:
+            del self._waits[next(iter(self._waits))]
+        return wait is None
 
     def beside(self, cases: Sequence[Case]) -> list[Case]:
-        """Return `cases`, and those of its own that are not among them."""
+        """Return `cases`, and those of its own that are due; to be called once per sweep."""
+        due = []
+        for txid, wait in self._waits.items():
+            wait.left -= 1
+            if wait.left <= 0:
+                due.append(txid)
         known = {case.txid for case in cases}
-        return [*cases, *(case for txid, case in self._cases.items() if txid not in known)]
+        return [
+            *cases,
+            *(Case(txid, Mandate.LEARN, frozenset()) for txid in due if txid not in known),
+        ]
 
 
+@dataclasses.dataclass(slots=True)
+class _Wait:
+    """How many sweeps a transaction is left alone, and how many of them are left."""
+
+    looks: int
+    left: int
+
+
+_MAX_LOOKS = 256
 _MAX_UNFINISHED = 10_000

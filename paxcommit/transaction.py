@@ -78,11 +78,13 @@ class Transaction:
             if not branch.ours:
                 raise EnlistError(f"participant {participant!r} was enlisted; use that connection")
             return branch.session.raw
-        role = self._coordinator.settings.participant(participant).role
+        self._coordinator.settings.participant(participant)
         self._state.join(participant)
         try:
             self._coordinator.register(participant)
             session = self._coordinator.acquire(participant)
+            # Also without a configured role: a login may start with another one than its own.
+            role = self._coordinator.members.owner(participant)
         except BaseException:
             self._state.joining.discard(participant)
             raise
@@ -103,10 +105,10 @@ class Transaction:
         """
         self._coordinator.check_process()
         self._coordinator.settings.participant(participant)
-        session = self._coordinator.adopt(connection)
         self._state.join(participant)
         try:
             self._coordinator.register(participant)
+            session = self._coordinator.adopt(connection)
             owner = self._coordinator.members.owner(participant)
         except BaseException:
             self._state.joining.discard(participant)
@@ -124,11 +126,13 @@ class Transaction:
         ours: bool,
     ) -> Any:
         try:
-            session.begin(options)
-            run_statements(session, open_branch(self.id))
-            if not ours and role is not None:
-                check = self._coordinator.members.identify(participant)
-                run_statements(session, as_owner(role, check))
+            limit = self._coordinator.settings.connect_timeout
+            with self._coordinator.network.watchdog.limit(limit, session.discard):
+                session.begin(options)
+                run_statements(session, open_branch(self.id))
+                if not ours and role is not None:
+                    check = self._coordinator.members.identify(participant)
+                    run_statements(session, as_owner(role, check))
             if self._state.phase != "open":
                 raise UsageError(f"transaction {self.id} was left meanwhile: nothing can join it")
         except BaseException as error:
@@ -169,12 +173,28 @@ class Transaction:
         machine = self._state.end(error)
         # R24: on a thread of its own, so that a KeyboardInterrupt here abandons nothing half way.
         self._coordinator.background(lambda: self._run(machine), self)
-        if self._wait == "decided" and self._state.all_ours and error is None:
-            self._decided.wait()
-        else:
-            self._over.wait()
+        early = self._wait == "decided" and self._state.all_ours and error is None
+        try:
+            (self._decided if early else self._over).wait()
+        except BaseException:  # e.g. KeyboardInterrupt
+            if not self._state.all_ours:
+                self._let_go()
+            raise
         if error is None:
             self._state.raise_unless_committed()
+
+    def _let_go(self) -> None:
+        """Return only when the commit no longer uses the user's own connections.
+
+        Whoever lent them would lend them to the next while we still prepare, commit or settle.
+        """
+        try:
+            self._over.wait()  # bounded by the deadline and the time to finish
+        except BaseException:  # a second one: go on without those connections
+            for branch in self._state.branches.values():
+                if not branch.ours:
+                    branch.session.discard()
+            raise
 
     def _run(self, machine: CommitMachine) -> None:
         enlisted = {name: branch.enlisted for name, branch in self._state.branches.items()}

@@ -251,6 +251,8 @@ def as_refusal(participant: str, error: BaseException, *, ours: bool) -> BaseExc
         error: What happened; nothing was done in that database.
         ours: Whether the session is from our pool, else the user's own.
     """
+    if isinstance(error, TimeoutError):
+        error = Unanswered("no answer in time to BEGIN")
     if isinstance(error, DatabaseError | Unanswered):
         kind = ParticipantUnavailable if ours else EnlistError
         return kind(f"participant {participant}: {error}; nothing was done there")

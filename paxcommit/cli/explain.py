@@ -114,6 +114,8 @@ def _holding(held: Holding) -> Iterator[str]:
             yield "fenced off: no branch of it can be prepared here any more"
         case _ if held.branch is None:
             yield "nothing of it"
+        case _:
+            pass
     for each in held.blocked:
         who = " ".join(filter(None, (each.user, each.application))) or "another user"
         yield f"blocks backend {each.pid} ({who}), which waits for {each.waiting:.1f} s"

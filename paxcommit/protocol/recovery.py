@@ -204,7 +204,9 @@ class RecoveryMachine:
         match self._mandate:
             case Mandate.LEARN:
                 if len(self._answered) + len(self._silent) == everybody:
-                    return self._stop("the acceptors answer, and no decision is among what they hold")
+                    return self._stop(
+                        "the acceptors answer, and no decision is among what they hold"
+                    )
                 return []
             case Mandate.LEAD:
                 return self._lead()

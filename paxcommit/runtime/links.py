@@ -12,7 +12,7 @@ from paxcommit.runtime.plan import Where
 from paxcommit.runtime.timing import Timing
 from paxcommit.sql.statement import DatabaseError, Sql, Statements, Unanswered
 
-__all__ = ["FAILURES", "LinkPlan", "heartbeat", "plan_link"]
+__all__ = ["FAILURES", "LinkPlan", "plan_link"]
 
 FAILURES = (DatabaseError, Unanswered, PaxcommitError)
 """What statements on a link may raise without the link being at fault."""
@@ -26,6 +26,7 @@ class LinkPlan:
         server: The acceptor's or participant's name.
         name: For logs.
         setup: Statements to run on every new connection, before anything else.
+        pulse: Statements to try an idle connection with.
         down: Called when the connection is lost.
         batch: How to ask an acceptor many requests in one call.
         timeout: Seconds for one call.
@@ -35,15 +36,11 @@ class LinkPlan:
     server: str
     name: str
     setup: Callable[[], Statements[None]]
+    pulse: Callable[[], Statements[None]]
     down: Callable[[], None]
     batch: Callable[[Sequence[Request]], Statements[list[AcceptorAnswer]]]
     timeout: float
     heartbeat: float
-
-
-def heartbeat() -> Statements[None]:
-    """Try an idle connection."""
-    yield Sql("SELECT 1")
 
 
 def plan_link(
@@ -63,6 +60,7 @@ def plan_link(
             server=name,
             name=f"acceptor {name}",
             setup=members.acceptor_setup(name),
+            pulse=members.pulse(name),
             down=lambda: members.lost(name),
             batch=members.batch(name),
             timeout=timing.acceptor,
@@ -74,11 +72,16 @@ def plan_link(
         server=name,
         name=f"participant {name}",
         setup=members.participant_setup(name),
+        pulse=_try,
         down=lambda: None,
         batch=_no_votes,
         timeout=timing.participant,
         heartbeat=timing.heartbeat,
     )
+
+
+def _try() -> Statements[None]:
+    yield Sql("SELECT 1")
 
 
 def _no_votes(requests: Sequence[Request]) -> Statements[list[AcceptorAnswer]]:

@@ -170,6 +170,17 @@ class Membership:
 
         return setup
 
+    def pulse(self, name: AcceptorName) -> Callable[[], Statements[None]]:
+        """What an idle acceptor link runs now and then: whoever was refused is asked again."""
+
+        def pulse() -> Statements[None]:
+            if self._record is not None and name not in self.admitted:
+                yield from self._admission(name)
+            else:
+                yield Sql("SELECT 1")
+
+        return pulse
+
     def _admission(self, name: AcceptorName) -> Statements[None]:
         """Prove that it is the acceptor, exchange marks, and take the incarnation's lock."""
         greeting = yield from link_sql.hello(self.authority(name), self.marks)

@@ -37,6 +37,7 @@ _RESET = """
     UPDATE paxcommit.acceptor SET lost_votes = false;
     UPDATE account SET balance = 100;
     SELECT setval('paxcommit.mark', 1, false);
+    UPDATE paxcommit.mark_stripe SET mark = 0;
 """
 
 

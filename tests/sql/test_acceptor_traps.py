@@ -272,12 +272,14 @@ def test_trap_24a_bundles_in_opposite_orders_do_not_deadlock(home):
     assert back.result() == [Phase1b(txid, "a1", 4, {}) for txid in txids[::-1]]
 
 
-def test_trap_24b_a_copy_that_was_put_back_is_noticed(fresh_cluster, home_on):
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_trap_24b_a_copy_that_was_put_back_is_noticed(fresh_cluster, home_on, mode):
+    """Also one taken as after a crash, whose sequence is ahead of what was given out."""
     servers = local(fresh_cluster(1))
     (server,) = servers.servers
     home = home_on(servers)
     home.ask(Phase2a(home.txid(1), 0, BUNDLE))
-    server.stop()
+    server.stop(mode)
     copy = server.copy_data_dir()
     server.start()
     home.renew_connections()

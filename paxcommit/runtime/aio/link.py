@@ -19,7 +19,7 @@ import tenacity
 from paxcommit.ports import AsyncSession
 from paxcommit.protocol.messages import AcceptorAnswer, Conflict, NoAnswer, Request
 from paxcommit.runtime.aio.run import run_statements
-from paxcommit.runtime.links import FAILURES, LinkPlan, heartbeat
+from paxcommit.runtime.links import FAILURES, LinkPlan
 from paxcommit.runtime.timing import MAX_BATCH, reconnect_wait
 from paxcommit.sql.statement import Statements, Unanswered
 
@@ -115,10 +115,12 @@ class Link:
         while True:
             session = await self._connected()
             try:
-                job = await asyncio.wait_for(self._jobs.get(), self._plan.heartbeat)
+                # Not wait_for: it may swallow the cancellation by which `close` ends us.
+                async with asyncio.timeout(self._plan.heartbeat):
+                    job = await self._jobs.get()
             except TimeoutError:
                 with contextlib.suppress(*FAILURES):  # a broken session is replaced next
-                    await self._run(session, heartbeat())
+                    await self._run(session, self._plan.pulse())
                 continue
             await self._serve(session, job)
 

@@ -85,7 +85,7 @@ async def drive(
     """
     loop = asyncio.get_running_loop()
     inbox: asyncio.Queue[Event | Exception] = asyncio.Queue()
-    branches: set[asyncio.Task[None]] = set()
+    branches: dict[asyncio.Task[None], str] = {}
     sends: set[asyncio.Task[None]] = set()  # nobody waits for a slow acceptor's answer
     timers: list[asyncio.TimerHandle] = []
 
@@ -114,9 +114,11 @@ async def drive(
                     timers.append(loop.call_later(delay, inbox.put_nowait, BackoffOver(name)))
                 case _:
                     task = loop.create_task(carry_out(effect))
-                    tasks = sends if isinstance(effect, Send) else branches
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
+                    if isinstance(effect, Send):
+                        sends.add(task)
+                        task.add_done_callback(sends.discard)
+                    else:
+                        branches[task] = effect.participant
 
     try:
         launch(machine.start())
@@ -125,6 +127,11 @@ async def drive(
             if isinstance(event, Exception):
                 raise event
             launch(machine.handle(event))
+    except BaseException:
+        for task, participant in branches.items():
+            if not task.done():
+                abandon(participant)
+        raise
     finally:
         for timer in timers:
             timer.cancel()

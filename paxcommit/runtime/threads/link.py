@@ -15,7 +15,7 @@ import tenacity
 
 from paxcommit.ports import SyncSession
 from paxcommit.protocol.messages import AcceptorAnswer, Conflict, NoAnswer, Request
-from paxcommit.runtime.links import FAILURES, LinkPlan, heartbeat
+from paxcommit.runtime.links import FAILURES, LinkPlan
 from paxcommit.runtime.threads.run import run_statements
 from paxcommit.runtime.threads.watchdog import Watchdog
 from paxcommit.runtime.timing import MAX_BATCH, reconnect_wait
@@ -106,7 +106,7 @@ class Link:
     def _submit(self, what: Statements[Any] | Request) -> Future[Any]:
         job = _Job(what)
         self._jobs.put(job)
-        if self._why_down is not None:
+        if self._why_down is not None or self._closing.is_set():
             self._refuse_queued()
         return job.future
 
@@ -120,7 +120,7 @@ class Link:
                     job = self._jobs.get(timeout=self._plan.heartbeat)
                 except queue.Empty:
                     with contextlib.suppress(*FAILURES):  # a broken session is replaced next
-                        self._run(session, heartbeat())
+                        self._run(session, self._plan.pulse())
                     continue
                 if job is not None:
                     self._serve(session, job)

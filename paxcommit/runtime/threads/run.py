@@ -96,7 +96,7 @@ def drive(
         tell: Hears the decision, as soon as there is one.
     """
     inbox: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
-    branches: list[Future[None]] = []
+    branches: dict[Future[None], str] = {}
     cancels: list[Callable[[], None]] = []
 
     def carry_out(effect: Operation) -> None:
@@ -125,9 +125,12 @@ def drive(
                 case Backoff(name=name, attempt=attempt):
                     later(backoff_delay(attempt), BackoffOver(name))
                 case _:
-                    future = executor.submit(carry_out, effect)
+                    try:
+                        future = executor.submit(carry_out, effect)
+                    except RuntimeError as closed:  # the executor is shut down: so are we
+                        raise Unanswered("the connections are closed") from closed
                     if not isinstance(effect, Send):  # nobody waits for a slow acceptor's answer
-                        branches.append(future)
+                        branches[future] = effect.participant
 
     try:
         launch(machine.start())
@@ -136,6 +139,11 @@ def drive(
             if isinstance(event, Exception):
                 raise event
             launch(machine.handle(event))
+    except BaseException:
+        for future, participant in branches.items():
+            if not future.done():
+                abandon(participant)
+        raise
     finally:
         for cancel in cancels:
             cancel()

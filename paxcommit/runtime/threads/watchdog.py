@@ -18,6 +18,17 @@ class _Alarm:
     at: float
     number: int
     ring: Callable[[], None] | None = field(compare=False)
+    lock: threading.Lock = field(compare=False, default_factory=threading.Lock)
+
+    def go_off(self) -> None:
+        with self.lock:
+            ring, self.ring = self.ring, None
+            if ring is not None:
+                ring()
+
+    def cancel(self) -> None:
+        with self.lock:  # once we return, it will not ring: a pool may lend the session again
+            self.ring = None
 
 
 class Watchdog:
@@ -35,14 +46,14 @@ class Watchdog:
         """Call `ring` after `seconds`, on the watchdog's thread; the result cancels that."""
         alarm = _Alarm(time.monotonic() + seconds, next(self._numbers), ring)
         with self._changed:
-            heapq.heappush(self._alarms, alarm)
-            if self._alarms[0] is alarm:
-                self._changed.notify()
-
-        def cancel() -> None:
-            alarm.ring = None
-
-        return cancel
+            closed = self._closed
+            if not closed:
+                heapq.heappush(self._alarms, alarm)
+                if self._alarms[0] is alarm:
+                    self._changed.notify()
+        if closed:
+            alarm.go_off()
+        return alarm.cancel
 
     @contextlib.contextmanager
     def limit(self, seconds: float, ring: Callable[[], None]) -> Iterator[None]:
@@ -54,10 +65,13 @@ class Watchdog:
             cancel()
 
     def close(self) -> None:
-        """Ring no more."""
+        """Let everything go off now: whoever waits for a timer would wait for ever."""
         with self._changed:
             self._closed = True
+            left, self._alarms = sorted(self._alarms), []
             self._changed.notify()
+        for alarm in left:
+            alarm.go_off()
 
     def _watch(self) -> None:
         while True:
@@ -69,6 +83,5 @@ class Watchdog:
                     self._changed.wait(pause)
                 if self._closed:
                     return
-                ring = heapq.heappop(self._alarms).ring
-            if ring is not None:
-                ring()
+                alarm = heapq.heappop(self._alarms)
+            alarm.go_off()

@@ -40,6 +40,17 @@ WHERE a.system_identifier = c.system_identifier
 -- Advanced by every call that votes; others remember it, so a copy that was put back shows (trap 24b).
 CREATE SEQUENCE paxcommit.mark AS bigint MINVALUE 1 NO CYCLE;
 
+-- What was reached for good.  Not the sequence's own value: replaying the log lifts that by up to 32
+-- over what was ever given out, and so over the loss of as many votes.  Striped by backend, so that
+-- calls do not wait for each other.
+CREATE TABLE paxcommit.mark_stripe (
+    stripe integer PRIMARY KEY,
+    mark bigint NOT NULL
+) WITH (fillfactor = 20);
+INSERT INTO paxcommit.mark_stripe SELECT n, 0 FROM generate_series(0, 63) AS n;
+
+CREATE VIEW paxcommit.own_mark AS SELECT max(s.mark) AS mark FROM paxcommit.mark_stripe AS s;
+
 CREATE TABLE paxcommit.peer_mark (
     identity text PRIMARY KEY,
     mark bigint NOT NULL
@@ -100,7 +111,8 @@ CREATE TABLE paxcommit.branch (
 COMMENT ON TABLE paxcommit.branch IS 'The ledger: committed branches, and fences against late ones (R19, R20)';
 
 CREATE TABLE paxcommit.damage (
-    txid text NOT NULL,
+    txid text NOT NULL
+        CHECK (txid ~ '^[1-9][0-9]{0,8}-[0-7][0-9a-f]{15}-[1-9][0-9]{0,17}$'),
     participant text NOT NULL,
     what text NOT NULL,
     detail text NOT NULL,

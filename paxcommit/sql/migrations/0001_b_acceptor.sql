@@ -24,18 +24,25 @@ END
 $$;
 
 -- Whether the caller remembers a mark that we have not reached: then votes are lost (R13).  Never
--- advances the sequence, for that would hide the loss from the next caller.
+-- reaches a new one, for that would hide the loss from the next caller.
 CREATE FUNCTION paxcommit.notice_loss(_identity text, _remembered bigint) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    -- Before the first nextval, last_value is 1 already although no mark was given out.
-    IF _remembered > (SELECT m.last_value - (NOT m.is_called)::int FROM paxcommit.mark AS m) THEN
+    IF _remembered > (SELECT m.mark FROM paxcommit.own_mark AS m) THEN
         UPDATE paxcommit.acceptor AS a SET lost_votes = true
         WHERE NOT a.lost_votes AND a.identity::text = _identity
           AND EXISTS (SELECT FROM paxcommit.myself);
     END IF;
 END
+$$;
+
+-- Every call that draws a mark writes it down, last of all its locks but those it skips: no cycle.
+CREATE FUNCTION paxcommit.reach_mark(_mark bigint) RETURNS void
+LANGUAGE sql
+AS $$
+    UPDATE paxcommit.mark_stripe AS s SET mark = greatest(s.mark, _mark)
+    WHERE s.stripe = pg_backend_pid() % 64
 $$;
 
 -- Both phases.  `_votes` is null in phase 1a.  One row per transaction, in their order.
@@ -52,6 +59,7 @@ AS $$
 DECLARE
     answered boolean := false;
     answer record;
+    drawn bigint := 0;
 BEGIN
     PERFORM paxcommit.require_fit_session();
     IF current_setting('fsync') = 'off' OR current_setting('full_page_writes') = 'off' THEN
@@ -134,6 +142,7 @@ BEGIN
         coordinator := answer.coordinator;
         seq := answer.seq;
         mark := answer.mark;
+        drawn := answer.mark;
         verdict := answer.verdict;
         promised := coalesce(answer.promised, -1);
         accepted := coalesce(answer.accepted, '{}')::text;
@@ -152,6 +161,9 @@ BEGIN
         PERFORM paxcommit.refuse(_digest, _identity);
     END IF;
 
+    IF drawn > 0 THEN
+        PERFORM paxcommit.reach_mark(drawn);
+    END IF;
     -- Lazily, and never waiting: what is skipped now comes with a later call (R13).
     UPDATE paxcommit.peer_mark AS p SET mark = ahead.mark
     FROM (
@@ -264,8 +276,7 @@ BEGIN
         WHERE e.digest = _digest AND m.identity = _identity
         FOR SHARE OF e
     ), known AS (
-        SELECT _identity AS about, s.last_value - (NOT s.is_called)::int AS mark
-        FROM paxcommit.mark AS s
+        SELECT _identity AS about, o.mark FROM paxcommit.own_mark AS o
         UNION ALL
         SELECT p.identity, p.mark FROM paxcommit.peer_mark AS p
     )
@@ -327,6 +338,7 @@ BEGIN
         RAISE EXCEPTION 'acceptor % has lost votes', _identity USING ERRCODE = 'PX006';
     END IF;
     mark := nextval('paxcommit.mark');
+    PERFORM paxcommit.reach_mark(mark);
     INSERT INTO paxcommit.participant (name, system_identifier, database)
     VALUES (_name, _system_identifier, _database) ON CONFLICT DO NOTHING;
     IF FOUND THEN

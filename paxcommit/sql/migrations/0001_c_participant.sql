@@ -8,7 +8,7 @@ BEGIN
     IF current_setting('paxcommit.txid', true) IS DISTINCT FROM _txid THEN
         RAISE EXCEPTION 'this is not the transaction that paxcommit began for %', _txid
             USING ERRCODE = 'PX010',
-            DETAIL = 'It was ended inside the block, by COMMIT or ROLLBACK.';
+            DETAIL = 'It was ended inside the block: what a COMMIT there wrote stays, outside of this transaction.';
     END IF;
 END
 $$;

@@ -49,6 +49,9 @@ class Workshop:
 class Child:
     """A process that ends with this one, however that ends."""
 
+    reports = False
+    """Whether standard output is read."""
+
     def __init__(self, name: str, process: Process, log: Path) -> None:
         self.name = name
         self._process = process
@@ -74,9 +77,6 @@ class Child:
         warden().process(process.pid)
         return cls(name, process, log)
 
-    reports = False
-    """Whether standard output is read."""
-
     @property
     def running(self) -> bool:
         """Whether it has not ended yet."""
@@ -101,7 +101,7 @@ class Child:
         """End it gently.
 
         Raises:
-            ClusterError: It did not end in time.
+            ClusterError: It did not end in time, or not well.
         """
         self.signal(signal.SIGTERM)
         try:
@@ -109,6 +109,10 @@ class Child:
                 await self.gone()
         except TimeoutError:
             raise ClusterError(f"{self.name} did not end: {self.log}") from None
+        if self._process.returncode != 0:
+            raise ClusterError(
+                f"{self.name} ended with status {self._process.returncode}: {self.log}"
+            )
 
     async def destroy(self) -> None:
         """End it in any way, unless it has ended."""
