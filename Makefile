@@ -20,7 +20,7 @@ demo: $(READY)
 	@$(BIN)/paxcommit demo $(ARGS)
 
 test: $(READY)
-	@$(BIN)/pytest -m "not containers" $(ARGS)
+	@$(BIN)/pytest -m "not containers" --numprocesses 2 --dist loadfile $(ARGS)
 
 test-containers: $(READY)
 	@command -v docker >/dev/null || { echo "make: docker is missing: install Docker Engine with Compose" >&2; exit 1; }

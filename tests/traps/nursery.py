@@ -1,9 +1,9 @@
 """A process that forks coordinators, each of which stops itself in the middle of a commit.
 
-Run as a program.  Its first line of input is JSON: ``surface``, ``settings``, and ``steps``, a list
-of ``[step, key, participants]``.  It tells, one JSON object per line: ``begun`` (with the txid),
-``stopped`` or ``missed`` for each step, and after the line ``wake`` on its input, ``claimed`` for
-each.  Whatever happens to its input, no child of it stays.
+Run as a program.  Its first line of input is JSON: ``surface``, ``settings``, ``deadline``, and
+``steps``, a list of ``[step, key, participants]``.  It tells, one JSON object per line: ``begun``
+(with txid and pid), ``stopped`` or ``missed`` for each step, and after the line ``wake`` on its
+input, ``claimed`` for each.  Whatever happens to its input, no child of it stays.
 
 Forking from a process that has imported everything and holds no connection takes milliseconds,
 where an interpreter takes the better part of a second.
@@ -16,7 +16,6 @@ import json
 import os
 import signal
 import sys
-from contextlib import ExitStack
 from typing import Any
 
 import asyncpg  # noqa: F401 - imported once, before the forks
@@ -26,18 +25,16 @@ import psycopg_pool  # noqa: F401 - likewise
 from paxcommit import AsyncCoordinator, Coordinator, OutcomeUnknown, TransactionAborted
 from paxcommit.testing.failpoints import stop_at
 
-DEADLINE = 1.0
-
 
 def tell(**what: Any) -> None:
     os.write(1, (json.dumps(what) + "\n").encode())
 
 
-async def transfer(settings: Any, driver: str, key: str, participants: list[str]) -> str:
-    async with AsyncCoordinator.open(settings, driver=driver) as coordinator:
+async def transfer(order: dict[str, Any], key: str, participants: list[str]) -> str:
+    async with AsyncCoordinator.open(order["settings"], driver=order["surface"]) as coordinator:
         try:
-            async with coordinator.transaction(deadline=DEADLINE) as tx:
-                tell(begun=key, txid=str(tx.id))
+            async with coordinator.transaction(deadline=order["deadline"]) as tx:
+                tell(begun=key, txid=str(tx.id), pid=os.getpid())
                 for name in participants:
                     connection = await tx.connection(name)
                     await connection.execute(f"INSERT INTO entry (key) VALUES ('{key}')")
@@ -46,11 +43,11 @@ async def transfer(settings: Any, driver: str, key: str, participants: list[str]
         return str(tx.outcome)
 
 
-def blocking_transfer(settings: Any, driver: str, key: str, participants: list[str]) -> str:
-    with Coordinator.open(settings, driver=driver) as coordinator:
+def blocking_transfer(order: dict[str, Any], key: str, participants: list[str]) -> str:
+    with Coordinator.open(order["settings"]) as coordinator:
         try:
-            with coordinator.transaction(deadline=DEADLINE) as tx:
-                tell(begun=key, txid=str(tx.id))
+            with coordinator.transaction(deadline=order["deadline"]) as tx:
+                tell(begun=key, txid=str(tx.id), pid=os.getpid())
                 for name in participants:
                     tx.connection(name).execute(f"INSERT INTO entry (key) VALUES ('{key}')")
         except (TransactionAborted, OutcomeUnknown) as error:
@@ -59,13 +56,11 @@ def blocking_transfer(settings: Any, driver: str, key: str, participants: list[s
 
 
 def live(order: dict[str, Any], step: str, key: str, participants: list[str]) -> None:
-    with ExitStack() as stack:
-        stack.enter_context(stop_at(step))
-        settings = order["settings"]
+    with stop_at(step):
         if order["surface"] == "threads":
-            claim = blocking_transfer(settings, "psycopg", key, participants)
+            claim = blocking_transfer(order, key, participants)
         else:
-            claim = asyncio.run(transfer(settings, order["surface"], key, participants))
+            claim = asyncio.run(transfer(order, key, participants))
     tell(claimed=claim, key=key)
 
 
@@ -83,17 +78,20 @@ def fork(order: dict[str, Any], step: str, key: str, participants: list[str]) ->
 def main() -> None:
     order = json.loads(sys.stdin.readline())
     children = {fork(order, *each): each[1] for each in order["steps"]}
+    gone: set[int] = set()
     try:
         for pid, key in children.items():
             _, status = os.waitpid(pid, os.WUNTRACED)
             tell(**{"stopped" if os.WIFSTOPPED(status) else "missed": key})
+            if not os.WIFSTOPPED(status):
+                gone.add(pid)
         if sys.stdin.readline() == "wake\n":
-            for pid in children:
+            for pid in children.keys() - gone:
                 os.kill(pid, signal.SIGCONT)
-            while children:
-                children.pop(os.wait()[0])
+            while children.keys() - gone:
+                gone.add(os.wait()[0])
     finally:
-        for pid in children:
+        for pid in children.keys() - gone:
             os.kill(pid, signal.SIGKILL)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from paxcommit import Outcome, OutcomeUnknown, TransactionAborted
+from paxcommit import Outcome, TransactionAborted, TxId
 from tests.traps.lab import BOTH, ERRORS, dies_at, until
+from tests.traps.processes import coordinators
 
 
 async def swallow(surface, tx, key, *participants) -> None:
@@ -16,7 +18,7 @@ async def swallow(surface, tx, key, *participants) -> None:
     async with tx:
         for name in participants:
             raw = await surface.insert(tx, name, key)
-        with contextlib.suppress(*ERRORS):
+        with suppress(*ERRORS):
             await surface.execute(raw, "SELECT 1 / 0")
 
 
@@ -101,66 +103,53 @@ async def test_trap_4_a_gid_that_appears_after_its_connection_was_lost(lab, surf
     assert lab.holders(key) == []
 
 
+@asynccontextmanager
+async def killed_while_billing_prepares(lab, surface, key, event) -> AsyncIterator[tuple]:
+    """A coordinator dies while one of its PREPAREs waits in the server; gives txid and backend."""
+    steps = [["never", key, ["orders", "billing"]]]
+    async with coordinators(surface, lab, steps, deadline=60) as processes:
+        ((begun,),) = (await processes.hear(1, "begun")).values()
+        (pid,) = await until(lambda: lab.waiting("billing", event), "PREPARE to wait")
+        await until(lab.place("orders").prepared, "the other branch")
+        await processes.kill(begun["pid"])
+        yield TxId.parse(begun["txid"]), pid
+
+
 async def test_trap_5_a_late_prepare_meets_the_fence_that_recovery_left(lab, surface):
     """Recovery decides and cleans up while a PREPARE is still on its way in the server."""
     key = lab.key("gated")
-    connections = []
-
-    async def pay(tx) -> None:
-        async with tx:
-            await surface.insert(tx, "orders", key)
-            connections.append(await surface.insert(tx, "billing", key))
-
     with lab.gate("billing") as open_gate:
-        async with surface.open(lab.settings()) as coordinator:
-            tx = coordinator.transaction(deadline=60)
-            with dies_at("prepare:orders.after"):
-                paying = asyncio.create_task(pay(tx))
-                (pid,) = await until(lambda: lab.waiting("billing", "advisory"), "a slow PREPARE")
-                await until(lab.place("orders").prepared, "the other branch")
-                surface.cut(connections[0])
-                with pytest.raises(OutcomeUnknown):
-                    await paying
-        async with surface.recovery(lab.settings()) as recovery:
+        async with (
+            killed_while_billing_prepares(lab, surface, key, "advisory") as (txid, pid),
+            surface.recovery(lab.settings()) as recovery,
+        ):
+            assert len(lab.prepared()) == 1
             report = await recovery.run_once()
             assert [each.outcome for each in report.resolved] == [Outcome.ABORTED]
             assert dict(report.resolved[0].unapplied) == {}
             open_gate()
             await until(lambda: not lab.is_there("billing", pid), "the late PREPARE to end")
             assert lab.prepared() == []
-            assert lab.row("billing", tx.id) == "fence"
+            assert lab.row("billing", txid) == "fence"
     assert lab.holders(key) == []
 
 
 async def test_trap_6_recovery_ends_a_prepare_that_is_busy(lab, surface):
     """A gid that waits for a standby is visible, but finishing it says 55000."""
     key = lab.key()
-    connections = []
-
-    async def pay(tx) -> None:
-        async with tx:
-            await surface.insert(tx, "orders", key)
-            connections.append(await surface.insert(tx, "billing", key))
-
     with lab.lonely():
-        async with surface.open(lab.settings()) as coordinator:
-            tx = coordinator.transaction(deadline=60)
-            with dies_at("prepare:orders.after"):
-                paying = asyncio.create_task(pay(tx))
-                (pid,) = await until(lambda: lab.waiting("billing", "SyncRep"), "PREPARE to wait")
-                await until(lab.place("orders").prepared, "the other branch")
-                surface.cut(connections[0])
-                with pytest.raises(OutcomeUnknown):
-                    await paying
-        assert len(lab.prepared()) == 2
-        async with surface.recovery(lab.settings()) as recovery:
+        async with (
+            killed_while_billing_prepares(lab, surface, key, "SyncRep") as (txid, pid),
+            surface.recovery(lab.settings()) as recovery,
+        ):
+            assert len(lab.prepared()) == 2
             recovering = asyncio.create_task(recovery.run_once())
             await until(lambda: not lab.is_there("billing", pid), "the busy backend to end")
             lab.forget_standby()
             await recovering
-            await lab.finish(recovery, tx.id)
+            await lab.finish(recovery, txid)
     assert lab.holders(key) == []
-    assert lab.damages(tx.id) == {}
+    assert lab.damages(txid) == {}
 
 
 async def test_trap_6_several_recoverers_at_once_do_no_harm(lab, surface):

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-
 import pytest
 
 from paxcommit import Outcome, OutcomeUnknown, TxId
-from tests.traps import nursery
 from tests.traps.lab import BOTH, EVERY_VOTE, dies_at
+from tests.traps.processes import coordinators
 from tests.traps.surfaces import SURFACES
 
 STEPS = [
@@ -27,43 +18,6 @@ STEPS = [
 ALONE = ["commit-only:orders.before", "commit-only:orders.after"]
 
 
-class Nursery:
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    def say(self, line: str) -> None:
-        self._process.stdin.write(f"{line}\n".encode())
-
-    async def hear(self, count: int, *words: str) -> dict[str, list[dict[str, str]]]:
-        """Listen until `count` lines have one of these words; return all lines by their word."""
-        heard: dict[str, list[dict[str, str]]] = {}
-        while sum(len(heard.get(word, [])) for word in words) < count:
-            line = await asyncio.wait_for(self._process.stdout.readline(), 60)
-            assert line, f"the nursery is gone, after {heard}"
-            told = json.loads(line)
-            heard.setdefault(next(iter(told)), []).append(told)
-        return heard
-
-
-@asynccontextmanager
-async def open_nursery() -> AsyncIterator[Nursery]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        Path(nursery.__file__),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        yield Nursery(process)
-        process.stdin.close()
-        assert await asyncio.wait_for(process.wait(), 60) == 0
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-
-
 async def test_trap_30_whoever_wakes_up_is_refused_or_harmless(lab, surface):
     """SIGSTOP at every step of a commit, recovery to the end, SIGCONT: the databases agree.
 
@@ -73,10 +27,11 @@ async def test_trap_30_whoever_wakes_up_is_refused_or_harmless(lab, surface):
     steps = [[step, lab.key(), BOTH] for step in STEPS]
     steps += [[step, lab.key(), ["orders"]] for step in ALONE]
     keys = {key: step for step, key, _ in steps}
-    async with open_nursery() as coordinators, surface.recovery(lab.settings()) as recovery:
-        order = {"surface": surface.name, "settings": lab.settings(), "steps": steps}
-        coordinators.say(json.dumps(order))
-        heard = await coordinators.hear(len(steps), "stopped", "missed")
+    async with (
+        coordinators(surface, lab, steps, deadline=1) as processes,
+        surface.recovery(lab.settings()) as recovery,
+    ):
+        heard = await processes.hear(len(steps), "stopped", "missed")
         assert "missed" not in heard, [keys[each["missed"]] for each in heard["missed"]]
         txids = {each["begun"]: TxId.parse(each["txid"]) for each in heard["begun"]}
 
@@ -85,8 +40,8 @@ async def test_trap_30_whoever_wakes_up_is_refused_or_harmless(lab, surface):
         for key, txid in txids.items():  # some have nothing prepared yet
             outcomes[key] = (await recovery.resolve(txid, force=True)).outcome
 
-        coordinators.say("wake")
-        heard = await coordinators.hear(len(steps), "claimed")
+        processes.wake()
+        heard = await processes.hear(len(steps), "claimed")
         await lab.finish(recovery, *txids.values())
 
     claims = {each["key"]: each["claimed"] for each in heard["claimed"]}
