@@ -129,7 +129,7 @@ async def test_trap_9_the_recoverer_owns_the_gid_whatever_role_the_application_t
         return lab.settings(acceptors=acceptors, participants=participants)
 
     await initialise(
-        Settings.load(settings(None)), choose_async(), roles=[teller, recoverer, keeper]
+        Settings.load(settings(None)), choose_async(), roles=[teller, recoverer, keeper, clerk]
     )
     key = lab.key()
     async with surface.open(settings(teller)) as coordinator:

@@ -80,6 +80,8 @@ class Killing:
                 show.cancel()
                 outage.cancel()
                 await asyncio.wait([show, outage])
+            for each in self._staff:
+                await each.opened()
             await asyncio.gather(*(each.end() for each in self._staff))
             # Whatever the last ones left open; nothing, unless recovery lags behind.
             await self._locks.until_free("paxcommit:", "nobody", seconds=PATIENCE)
