@@ -1,6 +1,6 @@
 """Arm the named steps of commit and recovery: kill, stop, raise, call or record there.
 
-A step is named exactly (``prepare.after``) or by a pattern (``prepare.*``, as `fnmatch` has it).
+A step is named exactly (``prepare:orders.after``) or by a pattern (``prepare:*``, as `fnmatch` has it).
 Every function here is a context manager; several may be active at once, and each counts for
 itself.  Kills and stops are meant for a forked child or a subprocess.
 """
@@ -157,17 +157,19 @@ def arm_from_environment(environment: Mapping[str, str] | None = None) -> None:
 
 
 def _parse(text: str) -> failpoints.Hook:
-    action, _, rest = text.partition(":")
-    name, _, nth = rest.partition(":")
+    action, _, name = text.partition(":")
+    nth = ""
+    if (counted := name.rpartition(":"))[2].isdecimal():  # a step's own name has a colon, too
+        name, _, nth = counted
     acts: dict[str, Callable[[str], None]] = {
         "kill": _signal_self(signal.SIGKILL),
         "stop": _signal_self(signal.SIGSTOP),
         "raise": _raise_reached,
     }
-    if action not in acts or not name or not (nth or "1").isdecimal():
+    if action not in acts or not name or nth == "0":
         raise ConfigurationError(
             f"{VARIABLE}: {text!r} is not one of kill, stop, raise, with a step and perhaps a "
-            f"count, as in kill:prepare.after:2"
+            f"count, as in kill:prepare:orders.after:2"
         )
     return _nth(name, int(nth or "1"), acts[action])
 

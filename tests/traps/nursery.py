@@ -1,9 +1,9 @@
 """A process that forks coordinators, each of which stops itself in the middle of a commit.
 
-Run as a program.  Its first line of input is JSON: ``surface``, ``settings``, ``deadline``, and
-``steps``, a list of ``[step, key, participants]``.  It tells, one JSON object per line: ``begun``
-(with txid and pid), ``stopped`` or ``missed`` for each step, and after the line ``wake`` on its
-input, ``claimed`` for each.  Whatever happens to its input, no child of it stays.
+Run as a program.  Its first line of input is JSON: ``surface``, ``settings``, and ``steps``, a list
+of ``[step, key, participants, deadline]``.  It tells, one JSON object per line: ``begun`` (with
+txid and pid), ``stopped`` or ``missed`` for each step, and after the line ``wake`` on its input,
+``claimed`` for each.  Whatever happens to its input, no child of it stays.
 
 Forking from a process that has imported everything and holds no connection takes milliseconds,
 where an interpreter takes the better part of a second.
@@ -30,12 +30,12 @@ def tell(**what: Any) -> None:
     os.write(1, (json.dumps(what) + "\n").encode())
 
 
-async def transfer(order: dict[str, Any], key: str, participants: list[str]) -> str:
+async def transfer(order: dict[str, Any], key: str, names: list[str], deadline: float) -> str:
     async with AsyncCoordinator.open(order["settings"], driver=order["surface"]) as coordinator:
         try:
-            async with coordinator.transaction(deadline=order["deadline"]) as tx:
+            async with coordinator.transaction(deadline=deadline) as tx:
                 tell(begun=key, txid=str(tx.id), pid=os.getpid())
-                for name in participants:
+                for name in names:
                     connection = await tx.connection(name)
                     await connection.execute(f"INSERT INTO entry (key) VALUES ('{key}')")
         except (TransactionAborted, OutcomeUnknown) as error:
@@ -43,33 +43,29 @@ async def transfer(order: dict[str, Any], key: str, participants: list[str]) -> 
         return str(tx.outcome)
 
 
-def blocking_transfer(order: dict[str, Any], key: str, participants: list[str]) -> str:
+def blocking_transfer(order: dict[str, Any], key: str, names: list[str], deadline: float) -> str:
     with Coordinator.open(order["settings"]) as coordinator:
         try:
-            with coordinator.transaction(deadline=order["deadline"]) as tx:
+            with coordinator.transaction(deadline=deadline) as tx:
                 tell(begun=key, txid=str(tx.id), pid=os.getpid())
-                for name in participants:
+                for name in names:
                     tx.connection(name).execute(f"INSERT INTO entry (key) VALUES ('{key}')")
         except (TransactionAborted, OutcomeUnknown) as error:
             return type(error).__name__
         return str(tx.outcome)
 
 
-def live(order: dict[str, Any], step: str, key: str, participants: list[str]) -> None:
-    with stop_at(step):
-        if order["surface"] == "threads":
-            claim = blocking_transfer(order, key, participants)
-        else:
-            claim = asyncio.run(transfer(order, key, participants))
-    tell(claimed=claim, key=key)
-
-
-def fork(order: dict[str, Any], step: str, key: str, participants: list[str]) -> int:
+def fork(order: dict[str, Any], step: str, key: str, *terms: Any) -> int:
     pid = os.fork()
     if pid:
         return pid
     try:
-        live(order, step, key, participants)
+        with stop_at(step):
+            if order["surface"] == "threads":
+                claim = blocking_transfer(order, key, *terms)
+            else:
+                claim = asyncio.run(transfer(order, key, *terms))
+        tell(claimed=claim, key=key)
     except BaseException as error:  # noqa: BLE001 - the parent's test wants to know
         tell(claimed=f"{type(error).__name__}: {error}", key=key)
     os._exit(0)

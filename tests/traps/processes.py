@@ -47,15 +47,10 @@ class Coordinators:
 
 @asynccontextmanager
 async def coordinators(
-    surface: Surface, lab: Lab, steps: Sequence[Any], *, deadline: float
+    surface: Surface, lab: Lab, steps: Sequence[Any]
 ) -> AsyncIterator[Coordinators]:
-    """Start one per step, of ``[step to stop at, key, participants]``; see `nursery`."""
-    order = {
-        "surface": surface.name,
-        "settings": lab.settings(),
-        "steps": steps,
-        "deadline": deadline,
-    }
+    """Start one per step, of ``[step to stop at, key, participants, deadline]``; see `nursery`."""
+    order = {"surface": surface.name, "settings": lab.settings(), "steps": steps}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         Path(nursery.__file__),

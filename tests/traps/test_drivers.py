@@ -32,7 +32,7 @@ async def test_trap_32_a_connection_that_did_not_answer_is_never_lent_again(lab,
             paying = asyncio.create_task(surface.transfer(tx, gated))
             (silent,) = await until(lambda: lab.waiting("billing", "advisory"), "PREPARE")
             with pytest.raises(TransactionAborted, match="deadline"):
-                await paying
+                await asyncio.wait_for(paying, 20)
             # The pool has one connection, and it is another one.
             async with coordinator.transaction() as tx:
                 raw = await surface.insert(tx, "billing", key)

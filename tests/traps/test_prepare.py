@@ -106,8 +106,8 @@ async def test_trap_4_a_gid_that_appears_after_its_connection_was_lost(lab, surf
 @asynccontextmanager
 async def killed_while_billing_prepares(lab, surface, key, event) -> AsyncIterator[tuple]:
     """A coordinator dies while one of its PREPAREs waits in the server; gives txid and backend."""
-    steps = [["never", key, ["orders", "billing"]]]
-    async with coordinators(surface, lab, steps, deadline=60) as processes:
+    steps = [["never", key, ["orders", "billing"], 60]]
+    async with coordinators(surface, lab, steps) as processes:
         ((begun,),) = (await processes.hear(1, "begun")).values()
         (pid,) = await until(lambda: lab.waiting("billing", event), "PREPARE to wait")
         await until(lab.place("orders").prepared, "the other branch")
