@@ -1,8 +1,8 @@
 """Arm the named steps of commit and recovery: kill, stop, raise, call or record there.
 
-A step is named exactly (``prepare:orders.after``) or by a pattern (``prepare:*``, as `fnmatch` has it).
-Every function here is a context manager; several may be active at once, and each counts for
-itself.  Kills and stops are meant for a forked child or a subprocess.
+A step is named exactly (``prepare:orders.after``) or by a pattern (``prepare:*``, as `fnmatch`
+has it).  Every function here is a context manager; several may be active at once, and each counts
+for itself.  Kills and stops are meant for a forked child or a subprocess.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def arm_from_environment(environment: Mapping[str, str] | None = None) -> None:
 
     It holds ``action:name`` or ``action:name:nth``, several separated by commas; the action is
     ``kill``, ``stop`` or ``raise`` (a `FailpointReached`).  For example
-    ``PAXCOMMIT_FAILPOINT=kill:prepare.after:2``.
+    ``PAXCOMMIT_FAILPOINT=kill:prepare:orders.after:2``.
 
     Args:
         environment: Instead of ``os.environ``.

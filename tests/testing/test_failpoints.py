@@ -108,7 +108,7 @@ for name in ("a", "prepare:orders.after", "prepare:orders.after"):
     [
         ("", 0, 3),
         ("kill:prepare:orders.after:2", -signal.SIGKILL, 3),
-        ("kill:prepare.*", -signal.SIGKILL, 2),
+        ("kill:prepare:*", -signal.SIGKILL, 2),
         ("raise:nothing, raise:a", 1, 1),
     ],
 )
