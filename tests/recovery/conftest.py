@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ..coordinator.conftest import connect, coordinator, note, shop, surface
+from ..coordinator.conftest import connect, coordinator, note, shop
 from ..coordinator.shop import Shop
-from ..coordinator.surfaces import Surface
+from ..coordinator.surfaces import SURFACES, Surface
 from .crew import Crew, Member
 
-__all__ = ["connect", "coordinator", "note", "shop", "surface"]
+__all__ = ["connect", "coordinator", "note", "shop"]
+
+
+@pytest.fixture(scope="module")
+def surface() -> Surface:
+    """One is enough: what is killed here is the process, and what is judged are the databases."""
+    return SURFACES["asyncpg"]
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +30,7 @@ def warm_crew() -> Iterator[Crew]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def start(
-    warm_crew: Crew, shop: Shop
-) -> AsyncIterator[Callable[..., Any]]:
+async def start(warm_crew: Crew, shop: Shop) -> AsyncIterator[Callable[..., Any]]:
     """Start a process; whoever is left of them is killed after the test."""
 
     async def start(job: str, *, deadline: float = 600.0, **order: Any) -> Member:

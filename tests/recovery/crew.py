@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,30 +46,19 @@ class Member:
             if not await self._next():
                 raise EOFError(f"it never told {what!r}, only {self.told}")
 
-    async def died(self) -> None:
-        """Wait until it is gone; it must not have got to the end of its work."""
-        await self.ended()
-        kinds = [kind for kind, _ in self.told]
-        assert "done" not in kinds, f"it survived: {self.told}"
-        assert "failed" not in kinds, f"it failed: {self.told}"
-
-    async def ended(self) -> None:
-        """Wait until it is gone, in whatever way."""
+    async def killed(self) -> bool:
+        """Wait until it is gone; tell whether it was killed before its work was done."""
         while await self._next():
             pass
-        await eventually(lambda: not os.path.exists(f"/proc/{self.pid}"))
-
-    def say(self, word: str = "go on") -> None:
-        assert self._writer is not None
-        self._writer.write(f"{word}\n".encode())
+        await eventually(lambda: not os.path.exists(f"/proc/{self.pid}"), "it to be gone")
+        kinds = [kind for kind, _ in self.told]
+        assert "failed" not in kinds, f"it failed: {self.told}"
+        return "done" not in kinds
 
     async def frozen(self) -> None:
         """Wait until it stands still (it stopped itself at a step)."""
         stat = Path(f"/proc/{self.pid}/stat")
         await eventually(lambda: stat.read_text().rpartition(") ")[2][0] == "T")
-
-    def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
 
     def wake(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
@@ -120,13 +108,15 @@ class Crew:
         """Start a process.
 
         Args:
-            job: See `crew_main`.
+            job: ``coordinate`` or ``recover``.
             settings: To open with.
             shop: For its DSNs, which `settings` hides.
-            order: ``driver``, ``participants``, ``arm``: see there.
+            order: ``participants`` to write at; ``wait``, as `transaction` takes it; ``arm``,
+                pairs of what to do (``kill`` or ``stop``) and at which step.
         """
+        defaults = {"arm": [], "wait": "applied"}
         spelt = {**shop.layout.settings, "deadline": settings.deadline}
-        order = {"driver": "psycopg", **order, "job": job, "settings": spelt}
+        order = {**defaults, **order, "job": job, "settings": spelt}
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._orders, [json.dumps(order).encode()], [theirs.fileno()])
@@ -152,13 +142,3 @@ class Crew:
     ) -> None:
         self._orders.close()
         self._process.wait(10)
-
-
-def steps(participants: Sequence[str], acceptors: Sequence[str]) -> list[str]:
-    """The names of all steps of a fault-free commit, in an order in which they may come."""
-    return [
-        *(f"prepare:{name}.{when}" for name in participants for when in ("before", "after")),
-        *(f"phase2a:{name}.{when}" for name in acceptors for when in ("before", "after")),
-        "tell:committed",
-        *(f"commit-prepared:{name}.{when}" for name in participants for when in ("before", "after")),
-    ]

@@ -2,7 +2,7 @@
 
 Started as a script by `crew.Crew`; a fork takes milliseconds, a fresh interpreter a second
 (trap 37b).  Orders come over a socket, each with the end of another one, over which the forked
-process tells what it does and hears what to do next.  Its end is the end of that socket.
+process tells what it does.  Its end is the end of that socket.
 """
 
 from __future__ import annotations
@@ -18,137 +18,64 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
-import psycopg
-import psycopg_pool
 
-from paxcommit import (
-    AsyncCoordinator,
-    AsyncRecovery,
-    Coordinator,
-    PaxcommitError,
-    Recovery,
-    Settings,
-    TxId,
-)
-from paxcommit.drivers import choose_async, choose_sync
+from paxcommit import AsyncCoordinator, AsyncRecovery, PaxcommitError, Settings
+from paxcommit.drivers import choose_async
 from paxcommit.testing import failpoints
 
 __all__: list[str] = []
 
-_WARM = (asyncpg, psycopg, psycopg_pool, choose_async("asyncpg"), choose_sync("psycopg"))
+_WARM = (asyncpg, choose_async("asyncpg"))
 
 Order = dict[str, Any]
+Tell = Callable[..., None]
 
 
-class Channel:
-    """To whoever gave the order."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._lines = end.makefile("rw", encoding="utf-8")
-
-    def tell(self, what: str, value: object = None) -> None:
-        print(json.dumps([what, value]), file=self._lines, flush=True)
-
-    def hear(self) -> str:
-        """Wait for a word; the end of file is a word, too."""
-        return self._lines.readline().strip()
-
-
-def arm(order: Order, stack: contextlib.ExitStack) -> None:
-    """Kill or freeze this process at a step."""
-    acts: dict[str, Callable[..., Any]] = {"kill": failpoints.kill_at, "stop": failpoints.stop_at}
-    for action, step in order.get("arm", ()):
-        stack.enter_context(acts[action](step))
-
-
-async def coordinate(order: Order, channel: Channel) -> None:
-    """Write a note at some participants in one transaction, on asyncio."""
-    opening = AsyncCoordinator.open(Settings(**order["settings"]), driver=order["driver"])
+async def coordinate(order: Order, tell: Tell) -> None:
+    """Write a note at some participants in one transaction."""
+    opening = AsyncCoordinator.open(Settings(**order["settings"]), driver="asyncpg")
     async with opening as coordinator:
-        tx = coordinator.transaction()
-        channel.tell("txid", str(tx.id))
+        tx = coordinator.transaction(wait=order["wait"])
+        tell("txid", str(tx.id))
         try:
             async with tx:
                 for name in order["participants"]:
                     connection = await tx.connection(name)
                     await connection.execute(f"insert into note values ('{tx.id}')")
-                    for sql in order.get("sql", {}).get(name, ()):
-                        await connection.execute(sql)
-                if order.get("wait"):
-                    channel.tell("waiting")
-                    await asyncio.get_running_loop().run_in_executor(None, channel.hear)
         except PaxcommitError as error:
-            channel.tell("raised", type(error).__name__)
-        channel.tell("outcome", str(tx.outcome))
-        if order.get("linger"):
-            await asyncio.get_running_loop().run_in_executor(None, channel.hear)
+            tell("raised", type(error).__name__)
+        tell("outcome", str(tx.outcome))
 
 
-def coordinate_blocking(order: Order, channel: Channel) -> None:
-    """Write a note at some participants in one transaction, on threads."""
-    with Coordinator.open(Settings(**order["settings"]), driver=order["driver"]) as coordinator:
-        tx = coordinator.transaction()
-        channel.tell("txid", str(tx.id))
-        try:
-            with tx:
-                for name in order["participants"]:
-                    connection = tx.connection(name)
-                    connection.execute(f"insert into note values ('{tx.id}')")
-                    for sql in order.get("sql", {}).get(name, ()):
-                        connection.execute(sql)
-                if order.get("wait"):
-                    channel.tell("waiting")
-                    channel.hear()
-        except PaxcommitError as error:
-            channel.tell("raised", type(error).__name__)
-        channel.tell("outcome", str(tx.outcome))
-        if order.get("linger"):
-            channel.hear()
+async def recover(order: Order, tell: Tell) -> None:
+    """Make one recovery pass."""
+    async with AsyncRecovery.open(Settings(**order["settings"]), driver="asyncpg") as recovery:
+        report = await recovery.run_once()
+        tell("resolved", [str(each.txid) for each in report.resolved])
 
 
-async def recover(order: Order, channel: Channel) -> None:
-    """Make recovery passes until told to stop."""
-    async with AsyncRecovery.open(Settings(**order["settings"]), driver=order["driver"]) as one:
-        channel.tell("open")
-        for txid in order.get("force", ()):
-            resolved = await one.resolve(TxId.parse(txid), force=True)
-            channel.tell("outcome", str(resolved.outcome))
-        if not order.get("force"):
-            report = await one.run_once()
-            channel.tell("report", [str(each.txid) for each in report.resolved])
-
-
-def recover_blocking(order: Order, channel: Channel) -> None:
-    """Make a recovery pass, on threads."""
-    with Recovery.open(Settings(**order["settings"]), driver=order["driver"]) as one:
-        channel.tell("open")
-        for txid in order.get("force", ()):
-            channel.tell("outcome", str(one.resolve(TxId.parse(txid), force=True).outcome))
-        if not order.get("force"):
-            report = one.run_once()
-            channel.tell("report", [str(each.txid) for each in report.resolved])
-
-
-JOBS: dict[str, Callable[[Order, Channel], Any]] = {
-    "coordinate": lambda order, channel: asyncio.run(coordinate(order, channel)),
-    "coordinate blocking": coordinate_blocking,
-    "recover": lambda order, channel: asyncio.run(recover(order, channel)),
-    "recover blocking": recover_blocking,
-}
+JOBS = {"coordinate": coordinate, "recover": recover}
+ACTS = {"kill": failpoints.kill_at, "stop": failpoints.stop_at}
 
 
 def work(order: Order, end: socket.socket) -> None:
     """Carry an order out, in the forked process."""
-    channel = Channel(end)
-    channel.tell("pid", os.getpid())
-    with contextlib.ExitStack() as stack:
-        arm(order, stack)
-        try:
-            JOBS[order["job"]](order, channel)
-            channel.tell("done")
-        except BaseException as error:
-            channel.tell("failed", repr(error))
-            raise
+    lines = end.makefile("w", encoding="utf-8")
+
+    def tell(what: str, value: object = None) -> None:
+        print(json.dumps([what, value]), file=lines, flush=True)
+
+    tell("pid", os.getpid())
+    try:
+        with contextlib.ExitStack() as stack:
+            for action, step in order["arm"]:
+                stack.enter_context(ACTS[action](step))
+            steps = stack.enter_context(failpoints.record())
+            asyncio.run(JOBS[order["job"]](order, tell))
+        tell("done", steps)
+    except BaseException as error:
+        tell("failed", repr(error))
+        raise
 
 
 def main() -> None:

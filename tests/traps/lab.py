@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any, TypeVar
 
 import asyncpg
@@ -22,13 +22,22 @@ from paxcommit import Outcome, Settings, TxId
 from paxcommit.cluster import initialise
 from paxcommit.drivers import choose_async
 from paxcommit.testing import Cluster, Layout, Place, Server
-from paxcommit.testing.failpoints import FailpointReached, raise_at
+from paxcommit.testing.failpoints import FailpointReached, call_at, raise_at
 
-__all__ = ["BOTH", "ERRORS", "EVERY_VOTE", "PASSWORD", "Lab", "dies_at", "until"]
+__all__ = ["BOTH", "ERRORS", "EVERY_VOTE", "PASSWORD", "STEPS", "Lab", "at", "dies_at", "until"]
 
 PASSWORD = "correct-horse-battery"
 BOTH = ["billing", "orders"]
 ERRORS = (asyncpg.DivisionByZeroError, psycopg.errors.DivisionByZero)
+STEPS = (
+    *(f"prepare:{name}.{when}" for name in BOTH for when in ("before", "after")),
+    *(f"phase2a:a{number}.before" for number in (1, 2, 3)),
+    "phase2a:*.after#1",  # nobody waits for the third answer
+    "phase2a:*.after#2",
+    "tell:committed",
+    *(f"commit-prepared:{name}.{when}" for name in BOTH for when in ("before", "after")),
+)
+"""Every step of a commit between two participants; ``#2`` is the second time."""
 EVERY_VOTE = tuple(f"phase2a:a{number}.before" for number in (1, 2, 3))
 PARTICIPANTS = ("orders", "stock", "parcels", "billing")
 PATIENCE = 30.0
@@ -62,6 +71,12 @@ async def until(question: Callable[[], _T], what: str) -> _T:
             raise AssertionError(f"waited {PATIENCE:g} s for: {what}")
         await asyncio.sleep(0.02)
     return answer
+
+
+def at(step: str, function: Callable[[], object]) -> AbstractContextManager[None]:
+    """Call `function` inside one of `STEPS`."""
+    name, _, nth = step.partition("#")
+    return call_at(name, function, int(nth or 1))
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def fork(order: dict[str, Any], step: str, key: str, *terms: Any) -> int:
     if pid:
         return pid
     try:
-        with stop_at(step):
+        name, _, nth = step.partition("#")
+        with stop_at(name, int(nth or 1)):
             if order["surface"] == "threads":
                 claim = blocking_transfer(order, key, *terms)
             else:

@@ -39,8 +39,16 @@ class Surface(ABC):
         """`AsyncRecovery.open`, or what looks like it."""
 
     @abstractmethod
-    async def connect(self, dsn: str) -> Any:
-        """A connection of the user's own, in autocommit."""
+    async def connect(self, dsn: str, *, autocommit: bool = True) -> Any:
+        """A connection of the user's own."""
+
+    @abstractmethod
+    def state(self, raw: Any) -> Any:
+        """What the driver believes of the connection."""
+
+    @abstractmethod
+    async def in_transaction(self, raw: Any, sql: str) -> None:
+        """Run a statement in the driver's own transaction, and commit it."""
 
     @abstractmethod
     async def execute(self, raw: Any, sql: str) -> None:
@@ -84,8 +92,15 @@ class Asyncpg(Surface):
     def recovery(self, settings: Any) -> AbstractAsyncContextManager[Any]:
         return AsyncRecovery.open(settings, driver=self.driver)
 
-    async def connect(self, dsn: str) -> Any:
-        return await asyncpg.connect(dsn)
+    async def connect(self, dsn: str, *, autocommit: bool = True) -> Any:
+        return await asyncpg.connect(dsn)  # which knows nothing else
+
+    def state(self, raw: Any) -> Any:
+        return raw.is_in_transaction(), raw.is_closed()
+
+    async def in_transaction(self, raw: Any, sql: str) -> None:
+        async with raw.transaction():
+            await raw.execute(sql)
 
     async def execute(self, raw: Any, sql: str) -> None:
         await raw.execute(sql)
@@ -109,8 +124,15 @@ class Psycopg(Surface):
     def recovery(self, settings: Any) -> AbstractAsyncContextManager[Any]:
         return AsyncRecovery.open(settings, driver=self.driver)
 
-    async def connect(self, dsn: str) -> Any:
-        return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+    async def connect(self, dsn: str, *, autocommit: bool = True) -> Any:
+        return await psycopg.AsyncConnection.connect(dsn, autocommit=autocommit)
+
+    def state(self, raw: Any) -> Any:
+        return raw.info.transaction_status, raw.autocommit, raw.closed
+
+    async def in_transaction(self, raw: Any, sql: str) -> None:
+        async with raw.transaction():
+            await raw.execute(sql)
 
     async def execute(self, raw: Any, sql: str) -> None:
         await raw.execute(sql)
@@ -144,8 +166,18 @@ class Threads(Surface):
         finally:
             await asyncio.to_thread(manager.__exit__, None, None, None)
 
-    async def connect(self, dsn: str) -> Any:
-        return await asyncio.to_thread(psycopg.connect, dsn, autocommit=True)
+    async def connect(self, dsn: str, *, autocommit: bool = True) -> Any:
+        return await asyncio.to_thread(psycopg.connect, dsn, autocommit=autocommit)
+
+    def state(self, raw: Any) -> Any:
+        return raw.info.transaction_status, raw.autocommit, raw.closed
+
+    async def in_transaction(self, raw: Any, sql: str) -> None:
+        def work() -> None:
+            with raw.transaction():
+                raw.execute(sql)
+
+        await asyncio.to_thread(work)
 
     async def execute(self, raw: Any, sql: str) -> None:
         await asyncio.to_thread(raw.execute, sql)

@@ -9,7 +9,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -17,10 +17,8 @@ import pytest
 from paxcommit import Coordinator, Outcome, Settings, TransactionAborted
 from paxcommit.cluster import initialise
 from paxcommit.drivers import choose_async
-from paxcommit.testing.failpoints import call_at
-from tests.traps.lab import BOTH, ERRORS, EVERY_VOTE, PASSWORD, dies_at, until
+from tests.traps.lab import BOTH, ERRORS, EVERY_VOTE, PASSWORD, STEPS, at, dies_at, until
 from tests.traps.surfaces import SURFACES, Surface
-from tests.traps.test_stalled import STEPS
 
 
 async def test_trap_32_a_connection_that_did_not_answer_is_never_lent_again(lab, surface):
@@ -43,26 +41,37 @@ async def test_trap_32_a_connection_that_did_not_answer_is_never_lent_again(lab,
     assert lab.holders(gated) == []
 
 
-@pytest.mark.parametrize("how", ["refused by PREPARE", "raised", "ended"])
-async def test_trap_32_a_connection_whose_branch_failed_is_clean_or_gone(lab, surface, how):
-    """Driver and server agree on its state, whatever it came to: its next user sees nothing."""
-    key, scrap = lab.key(), lab.key()
-    failing = {
-        "refused by PREPARE": "CREATE TEMP TABLE scratch (id int)",
-        "raised": "SELECT 1 / 0",
-        "ended": "ROLLBACK",
+@pytest.mark.parametrize("how", ["committed", "refused by PREPARE", "raised", "ended inside"])
+async def test_trap_32_driver_and_server_agree_on_the_users_connection_afterwards(
+    lab, surface, how
+):
+    """A driver that believes in a transaction which is over refuses, or commits, what comes next."""
+    key, later = lab.key(), lab.key()
+    more = {
+        "committed": [],
+        "refused by PREPARE": ["CREATE TEMP TABLE scratch (id int)"],
+        "raised": ["SELECT 1 / 0"],
+        "ended inside": ["ROLLBACK"],
     }
-    async with surface.open(lab.settings(pool_size=1)) as coordinator:
-        with pytest.raises((TransactionAborted, *ERRORS)):
-            await surface.transfer(coordinator.transaction(), scrap, failing[how])
-        for _ in range(2):
-            async with coordinator.transaction() as tx:
-                raw = await tx.connection("billing")
-                fresh = await surface.value(raw, "SELECT pg_current_xact_id_if_assigned() IS NULL")
-                assert fresh, "a transaction of its own"
-        await surface.transfer(coordinator.transaction(), key)
-    assert lab.holders(key) == BOTH
-    assert lab.holders(scrap) == []
+    mine = await surface.connect(lab.dsn("billing"), autocommit=False)
+    before = surface.state(mine)
+
+    async def pay(tx) -> None:
+        async with tx:
+            await tx.enlist("billing", mine)
+            await surface.insert(tx, "orders", key)
+            await surface.execute(mine, f"INSERT INTO entry (key) VALUES ('{key}')")
+            for statement in more[how]:
+                await surface.execute(mine, statement)
+
+    async with surface.open(lab.settings()) as coordinator:
+        with nullcontext() if how == "committed" else pytest.raises((TransactionAborted, *ERRORS)):
+            await pay(coordinator.transaction())
+    assert surface.state(mine) == before
+    await surface.in_transaction(mine, f"INSERT INTO entry (key) VALUES ('{later}')")
+    await surface.close(mine)
+    assert lab.holders(key) == (BOTH if how == "committed" else [])
+    assert lab.holders(later) == ["billing"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -73,7 +82,7 @@ async def test_trap_33_a_cancelled_commit_goes_on_and_close_waits_for_it(lab, su
     async with surface.open(lab.settings()) as coordinator:
         tx = coordinator.transaction()
         paying = asyncio.create_task(surface.transfer(tx, key))
-        with call_at(step, paying.cancel):
+        with at(step, paying.cancel):
             with pytest.raises(asyncio.CancelledError):
                 await paying
             await coordinator.close()
@@ -126,7 +135,7 @@ def test_trap_33_a_keyboard_interrupt_abandons_nothing_either(lab, step):
     with Coordinator.open(lab.settings()) as coordinator:
         tx = coordinator.transaction()
         with (
-            call_at(step, lambda: signal.pthread_kill(me, signal.SIGINT)),
+            at(step, lambda: signal.pthread_kill(me, signal.SIGINT)),
             pytest.raises(KeyboardInterrupt),
         ):
             pay()

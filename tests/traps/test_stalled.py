@@ -5,16 +5,10 @@ from __future__ import annotations
 import pytest
 
 from paxcommit import Outcome, OutcomeUnknown, TxId
-from tests.traps.lab import BOTH, EVERY_VOTE, dies_at
+from tests.traps.lab import BOTH, EVERY_VOTE, STEPS, dies_at
 from tests.traps.processes import coordinators
 from tests.traps.surfaces import SURFACES
 
-STEPS = [
-    *(f"prepare:{name}.{when}" for name in BOTH for when in ("before", "after")),
-    *(f"phase2a:{name}.{when}" for name in ("a1", "a2", "a3") for when in ("before", "after")),
-    "tell:committed",
-    *(f"commit-prepared:{name}.{when}" for name in BOTH for when in ("before", "after")),
-]
 LATE = ["prepare:orders.after", "phase2a:a2.before", "commit-prepared:orders.before"]
 ALONE = ["commit-only:orders.before", "commit-only:orders.after"]
 
