@@ -1,4 +1,7 @@
-"""F acceptors may be away, and nobody notices; with more of them nothing is decided, or lost."""
+"""F acceptors may be away, and nobody notices; with more of them nothing is decided, or lost.
+
+And what a participant that goes away means to the transactions it is in, and to the others.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from paxcommit import NotEnoughAcceptors, Outcome, OutcomeUnknown, ParticipantUnavailable
+from paxcommit import (
+    NotEnoughAcceptors,
+    Outcome,
+    OutcomeUnknown,
+    ParticipantUnavailable,
+    TransactionAborted,
+)
 from paxcommit.testing import Cluster, Layout
 
 from .shop import Shop, ends_in, eventually
@@ -57,7 +66,7 @@ async def test_with_one_away_commits_go_on(coordinator, surface, shop, note, gon
         assert each.outcome is Outcome.COMMITTED
         assert shop.noted(each.id) == {"orders", "billing"}
         assert gone not in shop.accepted(each.id)
-    assert not shop.prepared()
+        assert not shop.prepared(each.id)
 
 
 async def test_one_that_goes_away_in_the_block_is_not_missed(coordinator, shop, note):
@@ -75,7 +84,7 @@ async def test_with_two_away_it_is_unknown_until_one_is_back(coordinator, surfac
     async with contextlib.AsyncExitStack() as stack:
         async with ends_in(OutcomeUnknown) as caught, tx:
             await note(tx, "orders", "billing")
-            await stack.enter_async_context(away(shop, coordinator, "a2", "a3"))
+            await stack.enter_async_context(away(shop, coordinator, "a1", "a3"))
         assert caught.value.txid == tx.id
         assert tx.outcome is Outcome.OPEN
         assert shop.prepared(tx.id) == {"orders", "billing"}
@@ -85,7 +94,7 @@ async def test_with_two_away_it_is_unknown_until_one_is_back(coordinator, surfac
         with pytest.raises(NotEnoughAcceptors):
             async with surface.open(shop.settings):
                 pass
-        shop.place("a2").server.start()
+        shop.place("a3").server.start()
         async with surface.open(shop.settings, recover=True) as another:
             await eventually(lambda: not shop.prepared(tx.id), "recovery finishes it")
             assert await another.outcome(tx.id) is Outcome.COMMITTED
@@ -95,29 +104,46 @@ async def test_with_two_away_it_is_unknown_until_one_is_back(coordinator, surfac
 
 async def test_a_participant_that_is_down_holds_up_no_other(coordinator, surface, shop, note):
     settings = shop.with_options(connect_timeout=1.0)
-    async with away(shop, coordinator, "a2"):  # and stock, on the same server
-        async with surface.open(settings) as opened_meanwhile:
-            async with opened_meanwhile.transaction() as tx:
-                await note(tx, "orders", "billing")
-                with pytest.raises(ParticipantUnavailable, match="stock"):
-                    await tx.connection("stock")
-            assert tx.outcome is Outcome.COMMITTED
-            async with (
-                ends_in(ParticipantUnavailable),
-                opened_meanwhile.transaction() as refused,
-            ):
-                await note(refused, "orders", "stock")
-            assert refused.outcome is Outcome.ABORTED
-            shop.place("stock").server.start()
+    async with (
+        away(shop, coordinator, "a2"),  # and stock, on the same server
+        surface.open(settings) as opened_meanwhile,
+    ):
+        async with opened_meanwhile.transaction() as tx:
+            await note(tx, "orders", "billing")
+            with pytest.raises(ParticipantUnavailable, match="stock"):
+                await tx.connection("stock")
+        assert tx.outcome is Outcome.COMMITTED
+        async with (
+            ends_in(ParticipantUnavailable),
+            opened_meanwhile.transaction() as refused,
+        ):
+            await note(refused, "orders", "stock")
+        assert refused.outcome is Outcome.ABORTED
+        shop.place("stock").server.start()
 
-            async def works() -> bool:
-                try:
-                    async with opened_meanwhile.transaction() as late:
-                        await note(late, "orders", "stock")
-                except ParticipantUnavailable:
-                    return False
-                return late.outcome is Outcome.COMMITTED
+        async def works() -> bool:
+            try:
+                async with opened_meanwhile.transaction() as late:
+                    await note(late, "orders", "stock")
+            except ParticipantUnavailable:
+                return False
+            return late.outcome is Outcome.COMMITTED
 
-            await eventually(works, "it is used once it is back")
+        await eventually(works, "it is used once it is back")
     assert shop.noted(tx.id) == {"orders", "billing"}
     assert shop.noted(refused.id) == set()
+
+
+async def test_a_server_restarted_inside_the_block_aborts_all(coordinator, shop, note):
+    """Only what is prepared survives a restart, and nothing was."""
+    incarnation = coordinator.transaction().id.coordinator
+    async with ends_in(TransactionAborted, match="stock"), coordinator.transaction() as tx:
+        await note(tx, "orders", "stock")
+        shop.place("stock").server.restart("fast")
+    assert tx.outcome is Outcome.ABORTED
+    assert shop.noted(tx.id) == set()
+    assert not shop.prepared(tx.id)
+    await eventually(lambda: shop.lock_holders(incarnation) == set(shop.acceptors))
+    async with coordinator.transaction() as next_one:  # on connections that are new
+        await note(next_one, "orders", "stock")
+    assert shop.noted(next_one.id) == {"orders", "stock"}

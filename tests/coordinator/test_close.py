@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,9 +14,8 @@ from paxcommit.drivers import choose_async
 from paxcommit.runtime.aio.link import Link
 from paxcommit.runtime.links import LinkPlan
 from paxcommit.sql.statement import Sql, Unanswered
-from paxcommit.testing import Cluster, Layout
 
-from .shop import PARTICIPANTS, Frozen, Shop, eventually
+from .shop import Frozen, Shop, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,27 +23,16 @@ _A_HANG = 30.0
 """Seconds after which something that should have ended is taken to hang."""
 
 
-@pytest.fixture(scope="module")
-def shop(module_cluster: Callable[..., Cluster]) -> Iterator[Shop]:
-    """On servers that may fall silent."""
-    layout = Layout.create(module_cluster(3), participants=PARTICIPANTS)
-    shop = Shop.create(layout, deadline=30.0)
-    yield shop
-    shop.close()
-
-
-@contextlib.asynccontextmanager
-async def silent(shop: Shop, *acceptors: str) -> AsyncIterator[None]:
-    """Freeze the acceptors: they answer nobody, and their connections stay up."""
+@contextlib.contextmanager
+def silent(shop: Shop, *acceptors: str) -> Iterator[None]:
+    """Freeze every connection to these acceptors: they stay up, and nobody answers."""
     with contextlib.ExitStack() as thaw:
         for name in acceptors:
-            place = shop.place(name)
-            backends = shop.look(
+            for (pid,) in shop.look(
                 name,
                 "select pid from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid()",
-            )
-            for pid in (place.server.pid, *(pid for (pid,) in backends)):
+            ):
                 thaw.enter_context(Frozen(pid)).freeze()
         yield
 
@@ -123,10 +111,11 @@ async def test_it_returns_in_spite_of_a_commit_that_nobody_can_decide(surface, s
     async def pay(tx) -> None:
         async with tx:
             await note(tx, "orders", "billing")
-            await frozen.enter_async_context(silent(shop, "a2", "a3"))
+            frozen.enter_context(silent(shop, "a2", "a3"))
 
-    async with contextlib.AsyncExitStack() as frozen:
-        async with surface.open(shop.with_options(deadline=3.0)) as coordinator:
+    settings = shop.with_options(deadline=3.0, acceptor_timeout=_A_HANG)
+    with contextlib.ExitStack() as frozen:
+        async with surface.open(settings) as coordinator:
             tx = coordinator.transaction()
             paying = asyncio.create_task(pay(tx))
             await eventually(lambda: shop.prepared(tx.id) == {"orders", "billing"})

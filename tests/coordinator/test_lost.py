@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from paxcommit import Outcome, OutcomeUnknown, TransactionAborted
-from paxcommit.testing import Cluster, Layout
 
-from .shop import PARTICIPANTS, Shop, ends_in, eventually
+from .shop import ends_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def shop(module_cluster: Callable[..., Cluster]) -> Iterator[Shop]:
-    """On servers that may be restarted."""
-    layout = Layout.create(module_cluster(3), participants=PARTICIPANTS)
-    shop = Shop.create(layout, deadline=30.0)
-    yield shop
-    shop.close()
 
 
 async def backend(tx, surface, name) -> int:
@@ -66,18 +54,3 @@ async def test_a_single_branch_that_was_terminated_is_not_called_committed(
         assert shop.terminate("orders", f"pid = {await backend(tx, surface, 'orders')}") == 1
     assert await coordinator.outcome(tx.id, force=True) is Outcome.ABORTED
     assert shop.noted(tx.id) == set()
-
-
-async def test_a_server_restarted_inside_the_block_aborts_all(coordinator, surface, shop, note):
-    """Only what is prepared survives a restart, and nothing was."""
-    incarnation = coordinator.transaction().id.coordinator
-    async with ends_in(TransactionAborted, match="billing"), coordinator.transaction() as tx:
-        await note(tx, "orders", "billing")
-        shop.place("billing").server.restart("fast")
-    assert tx.outcome is Outcome.ABORTED
-    assert shop.noted(tx.id) == set()
-    assert not shop.prepared(tx.id)
-    await eventually(lambda: shop.lock_holders(incarnation) == set(shop.acceptors))
-    async with coordinator.transaction() as next_one:  # on connections that are new
-        await note(next_one, "orders", "billing")
-    assert shop.noted(next_one.id) == {"orders", "billing"}

@@ -11,7 +11,7 @@ import psycopg
 import psycopg_pool
 import pytest
 
-from paxcommit import Outcome, OutcomeUnknown, TransactionAborted, TxId
+from paxcommit import Outcome, OutcomeUnknown, Settings, TransactionAborted, TxId
 from paxcommit.cluster import initialise
 from paxcommit.drivers import choose_async, choose_sync
 from paxcommit.ids import Gid
@@ -106,7 +106,8 @@ async def test_a_login_that_starts_as_another_role_applies_its_commits_at_once(s
         name: place.server.dsn(place.database, user=login)
         for name, place in shop.participants.items()
     }
-    async with surface.open(shop.with_options(participants=dsns)) as coordinator:
+    settings = Settings(**{**shop.layout.settings, **shop.options, "participants": dsns})
+    async with surface.open(settings) as coordinator:
         async with coordinator.transaction() as tx:
             await note(tx, "orders", "billing")
         assert shop.noted(tx.id) == {"orders", "billing"}

@@ -83,5 +83,5 @@ async def propose(
             request = Phase2a(txid, Ballot(0), values)
             answers += await run_statements(session, ask(authority, Marks(), [request]))
         finally:
-            await session.close()
+            session.discard()
     return answers

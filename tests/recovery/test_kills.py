@@ -44,9 +44,7 @@ def may_be_missed(step):
 
 async def kill_coordinator(start, step):
     """Let one die at a step; return its transaction, and what it had acknowledged."""
-    member = await start(
-        "coordinate", participants=BOTH, wait="decided", arm=[("kill", step)]
-    )
+    member = await start("coordinate", participants=BOTH, wait="decided", arm=[("kill", step)])
     txid = TxId.parse(await member.hear("txid"))
     assert await member.killed() or may_be_missed(step), f"it got past {step}"
     return txid, dict(member.told).get("outcome")

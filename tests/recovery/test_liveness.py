@@ -19,7 +19,9 @@ LOCK = (
 
 async def frozen_undecided(start, **options):
     """A coordinator that stands still between its PREPAREs and its votes."""
-    member = await start("coordinate", participants=BOTH, arm=[("stop", "phase2a:a1.before")], **options)
+    member = await start(
+        "coordinate", participants=BOTH, arm=[("stop", "phase2a:a1.before")], **options
+    )
     txid = TxId.parse(await member.hear("txid"))
     await member.frozen()
     return member, txid

@@ -68,6 +68,7 @@ async def test_two_recoverers_at_once(shop, surface, recovery):
         wanted[await decided(shop, *BOTH)] = Outcome.COMMITTED
         wanted[undecided(shop, *BOTH)] = Outcome.ABORTED
     async with surface.recovery(shop.settings) as other:
+
         async def resolved():
             await asyncio.gather(recovery.run_once(), other.run_once())
             return not shop.prepared()

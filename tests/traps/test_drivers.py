@@ -45,7 +45,7 @@ async def test_trap_32_a_connection_that_did_not_answer_is_never_lent_again(lab,
 async def test_trap_32_driver_and_server_agree_on_the_users_connection_afterwards(
     lab, surface, how
 ):
-    """A driver that believes in a transaction which is over refuses, or commits, what comes next."""
+    """A driver that believes in a transaction which is over refuses what comes next."""
     key, later = lab.key(), lab.key()
     more = {
         "committed": [],
@@ -183,9 +183,13 @@ async def test_trap_34_no_password_in_any_log_error_or_repr(lab, surface, caplog
         odd["participants"]["billing"] += "?sslmode=sideways&password=" + PASSWORD
         elsewhere = lab.settings()
         elsewhere["participants"]["billing"] = lab.dsn("orders").replace("orders", "postgres")
-        unknown = lab.settings(acceptors={"a1": PASSWORD})
+        wrong = [
+            lab.settings(acceptors={"a1": PASSWORD}),
+            lab.settings(acceptors=[lab.dsn("a1")]),
+            lab.settings(participants={"billing": {"dns": lab.dsn("billing")}}),
+        ]
 
-        for settings in (nobody, nowhere, garbled, odd, elsewhere, unknown):
+        for settings in (nobody, nowhere, garbled, odd, elsewhere, *wrong):
             await fail(said, open_and_pay(surface, settings, lab.key()))
         for settings in (nobody, nowhere, elsewhere):
             await fail(said, initialise(Settings.load(settings), choose_async(surface.driver)))
