@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from paxcommit.errors import EnlistError, UsageError
-from paxcommit.ids import TxId
+from paxcommit.errors import UsageError
 from paxcommit.ports import AsyncSession, BeginOptions, Isolation
 from paxcommit.protocol.coordinator import CommitMachine
 from paxcommit.protocol.effects import Tell
-from paxcommit.protocol.values import Outcome
 from paxcommit.runtime.aio.run import drive, run_statements
 from paxcommit.runtime.committing import operate
 from paxcommit.runtime.plan import Ask, Call, Step, standing
@@ -21,7 +18,7 @@ from paxcommit.sql.branch import open_branch
 from paxcommit.sql.enlisting import as_owner
 from paxcommit.sql.statement import DatabaseError, Unanswered
 from paxcommit.sql.stuck import terminate_preparer
-from paxcommit.transactions import TransactionState, Wait, as_refusal
+from paxcommit.transactions import TransactionBase, TransactionState, Wait, as_refusal
 
 if TYPE_CHECKING:
     from paxcommit.async_coordinator import AsyncCoordinator
@@ -31,7 +28,7 @@ __all__ = ["AsyncTransaction"]
 _log = logging.getLogger("paxcommit.transaction")
 
 
-class AsyncTransaction:
+class AsyncTransaction(TransactionBase[AsyncSession]):
     """One transaction across several databases; made by `AsyncCoordinator.transaction`.
 
     Leaving the ``async with`` block commits; an exception inside it aborts everywhere and is
@@ -43,25 +40,10 @@ class AsyncTransaction:
         self, coordinator: AsyncCoordinator, state: TransactionState[AsyncSession], wait: Wait
     ) -> None:
         self._coordinator = coordinator
-        self._state = state
+        super().__init__(state)
         self._wait = wait
         self._decided = asyncio.Event()
         self._over = asyncio.Event()
-
-    @property
-    def id(self) -> TxId:
-        """Its id; exists from the start.  ``str(tx.id)`` is what the command line takes."""
-        return self._state.txid
-
-    @property
-    def outcome(self) -> Outcome:
-        """As far as this process knows; `Outcome.OPEN` until it is told."""
-        return self._state.outcome
-
-    @property
-    def unapplied(self) -> Mapping[str, str]:
-        """Per participant, why the decision is not applied there yet; recovery will (R24)."""
-        return self._state.unapplied
 
     async def connection(
         self,
@@ -88,9 +70,7 @@ class AsyncTransaction:
             NotEnoughAcceptors: The participant could not be registered (R2).
         """
         self._coordinator.check_process()
-        if (branch := self._state.branches.get(participant)) is not None:
-            if not branch.ours:
-                raise EnlistError(f"participant {participant!r} was enlisted; use that connection")
+        if (branch := self._state.own_branch(participant)) is not None:
             return branch.session.raw
         self._coordinator.settings.participant(participant)
         self._state.join(participant)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from paxcommit.errors import EnlistError, UsageError
-from paxcommit.ids import Gid, TxId
+from paxcommit.errors import UsageError
+from paxcommit.ids import Gid
 from paxcommit.ports import BeginOptions, Isolation, SyncSession
 from paxcommit.protocol.coordinator import CommitMachine
 from paxcommit.protocol.effects import Tell
-from paxcommit.protocol.values import Outcome
 from paxcommit.runtime.committing import operate
 from paxcommit.runtime.plan import Ask, Call, Step, standing
 from paxcommit.runtime.threads.run import drive, run_statements
@@ -21,7 +19,7 @@ from paxcommit.sql.branch import open_branch
 from paxcommit.sql.enlisting import as_owner
 from paxcommit.sql.statement import DatabaseError, Unanswered
 from paxcommit.sql.stuck import terminate_preparer
-from paxcommit.transactions import TransactionState, Wait, as_refusal
+from paxcommit.transactions import TransactionBase, TransactionState, Wait, as_refusal
 
 if TYPE_CHECKING:
     from paxcommit.coordinator import Coordinator
@@ -31,7 +29,7 @@ __all__ = ["Transaction"]
 _log = logging.getLogger("paxcommit.transaction")
 
 
-class Transaction:
+class Transaction(TransactionBase[SyncSession]):
     """One transaction across several databases; made by `Coordinator.transaction`.
 
     Leaving the ``with`` block commits; an exception inside it aborts everywhere and is raised
@@ -42,25 +40,10 @@ class Transaction:
         self, coordinator: Coordinator, state: TransactionState[SyncSession], wait: Wait
     ) -> None:
         self._coordinator = coordinator
-        self._state = state
+        super().__init__(state)
         self._wait = wait
         self._decided = threading.Event()
         self._over = threading.Event()
-
-    @property
-    def id(self) -> TxId:
-        """Its id; exists from the start.  ``str(tx.id)`` is what the command line takes."""
-        return self._state.txid
-
-    @property
-    def outcome(self) -> Outcome:
-        """As far as this process knows; `Outcome.OPEN` until it is told."""
-        return self._state.outcome
-
-    @property
-    def unapplied(self) -> Mapping[str, str]:
-        """Per participant, why the decision is not applied there yet; recovery will (R24)."""
-        return self._state.unapplied
 
     def connection(
         self,
@@ -74,9 +57,7 @@ class Transaction:
         Arguments, result and errors are those of `AsyncTransaction.connection`.
         """
         self._coordinator.check_process()
-        if (branch := self._state.branches.get(participant)) is not None:
-            if not branch.ours:
-                raise EnlistError(f"participant {participant!r} was enlisted; use that connection")
+        if (branch := self._state.own_branch(participant)) is not None:
             return branch.session.raw
         self._coordinator.settings.participant(participant)
         self._state.join(participant)

@@ -30,6 +30,7 @@ from paxcommit.sql.statement import DatabaseError, Unanswered
 
 __all__ = [
     "Branch",
+    "TransactionBase",
     "TransactionState",
     "Wait",
     "as_refusal",
@@ -139,6 +140,17 @@ class TransactionState(Generic[_Session]):
             raise UsageError(f"transaction {self.txid} was entered before; make a new one")
         self.phase = "open"
 
+    def own_branch(self, participant: str) -> Branch[_Session] | None:
+        """The participant's branch if it runs on a connection of ours; None if it has none.
+
+        Raises:
+            EnlistError: It runs on a connection of the user's.
+        """
+        branch = self.branches.get(participant)
+        if branch is not None and not branch.ours:
+            raise EnlistError(f"participant {participant!r} was enlisted; use that connection")
+        return branch
+
     def join(self, participant: str) -> None:
         """Reserve the participant's one branch (R4).
 
@@ -217,6 +229,28 @@ class TransactionState(Generic[_Session]):
                 raise OutcomeUnknown(self.txid, tell.reason)
             case Outcome.COMMITTED:
                 pass
+
+
+class TransactionBase(Generic[_Session]):
+    """What the two surfaces' transactions show alike."""
+
+    def __init__(self, state: TransactionState[_Session]) -> None:
+        self._state = state
+
+    @property
+    def id(self) -> TxId:
+        """Its id; exists from the start.  ``str(tx.id)`` is what the command line takes."""
+        return self._state.txid
+
+    @property
+    def outcome(self) -> Outcome:
+        """As far as this process knows; `Outcome.OPEN` until it is told."""
+        return self._state.outcome
+
+    @property
+    def unapplied(self) -> Mapping[str, str]:
+        """Per participant, why the decision is not applied there yet; recovery will (R24)."""
+        return self._state.unapplied
 
 
 def check_deadline(deadline: float | None, settings: Settings) -> float:

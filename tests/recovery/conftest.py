@@ -46,3 +46,16 @@ async def recovery(surface: Surface, shop: Shop) -> AsyncIterator[Any]:
     """A recoverer, with a deadline that only matters for how long it tries."""
     async with surface.recovery(shop.settings) as recovery:
         yield recovery
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_prepared(shop: Shop) -> Iterator[None]:
+    """No test leaves a branch to the next one, and none that fails spoils another."""
+    yield
+    left = shop.prepared()
+    for name in left:
+        for [gid] in shop.look(
+            name, "select gid from pg_prepared_xacts where database = current_database()"
+        ):
+            shop.look(name, f"rollback prepared '{gid}'")
+    assert left == set()
