@@ -102,7 +102,7 @@ async def test_afterwards_nothing_begins(surface, shop, note):
             async with coordinator.transaction():
                 pass
         await coordinator.close()  # once more is harmless
-    assert shop.lock_holders(tx.id.coordinator) == set()
+    await eventually(lambda: not shop.lock_holders(tx.id.coordinator), "the locks are free")
 
 
 async def test_it_returns_in_spite_of_a_commit_that_nobody_can_decide(surface, shop, note):

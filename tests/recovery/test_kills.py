@@ -121,7 +121,12 @@ async def test_these_are_all_steps_of_a_recovery(state, steps, start, shop):
 
 @pytest.mark.parametrize(
     ("state", "step"),
-    [*((UNDECIDED, step) for step in ABORT), *((DECIDED, step) for step in APPLY)],
+    [
+        (state, step)
+        for state, steps in ((UNDECIDED, ABORT), (DECIDED, APPLY))
+        for step in steps
+        if ":a3." not in step  # one acceptor is as good as another
+    ],
 )
 async def test_a_recoverer_is_killed_at(state, step, start, shop, recovery):
     """Another one finishes, and never the other way."""

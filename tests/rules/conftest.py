@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from ..coordinator.conftest import connect, coordinator, note, shop, surface
+import pytest
 
-__all__ = ["connect", "coordinator", "note", "shop", "surface"]
+from ..coordinator.conftest import connect, coordinator, note, shop
+from ..coordinator.surfaces import SURFACES, Surface
+
+__all__ = ["connect", "coordinator", "note", "shop"]
+
+
+@pytest.fixture(scope="module", params=["asyncpg", "blocking"])
+def surface(request: pytest.FixtureRequest) -> Surface:
+    """One of either runner; what the drivers differ in is the contract suite's matter."""
+    return SURFACES[request.param]

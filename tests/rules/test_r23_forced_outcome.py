@@ -93,6 +93,20 @@ async def test_r23_a_gid_is_no_one_phase_commit_so_a_ballot_is_led(coordinator, 
     assert shop.prepared(txid) == set()
 
 
+async def test_r23_a_gid_settles_it_although_a_participant_cannot_be_asked(surface, shop):
+    """It is no one-phase commit, so there is nothing that a fence would have to rule out."""
+    txid = new_txid()
+    prepare(shop, txid, "billing")
+    layout = shop.layout.settings
+    served = {name: dsn for name, dsn in layout["participants"].items() if name != "stock"}
+    settings = Settings(**{**layout, "participants": served}, **shop.options)
+    async with surface.recovery(settings) as recovery:
+        resolved = await recovery.resolve(txid, force=True)
+    assert resolved.outcome is Outcome.ABORTED
+    assert shop.prepared(txid) == set()
+    assert shop.rows(txid) == {"billing": "fence", "orders": "fence"}
+
+
 async def test_r23_a_committed_branch_without_any_j_is_damage_and_nothing_is_proposed(
     coordinator, surface, shop
 ):

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import psycopg
+import tenacity
 
 from paxcommit import Outcome, Settings, TxId
 from paxcommit.cluster import initialise
@@ -65,12 +66,22 @@ _T = TypeVar("_T")
 
 async def until(question: Callable[[], _T], what: str) -> _T:
     """Ask again and again until the answer is true; return it."""
-    give_up = time.monotonic() + PATIENCE
-    while not (answer := await asyncio.to_thread(question)):
-        if time.monotonic() > give_up:
-            raise AssertionError(f"waited {PATIENCE:g} s for: {what}")
-        await asyncio.sleep(0.02)
-    return answer
+
+    async def ask() -> _T:
+        return await asyncio.to_thread(question)
+
+    try:
+        return await _patiently()(ask)
+    except tenacity.RetryError:
+        raise AssertionError(f"waited {PATIENCE:g} s for: {what}") from None
+
+
+def _patiently() -> tenacity.AsyncRetrying:
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_not_result(bool),
+        wait=tenacity.wait_fixed(0.02),
+        stop=tenacity.stop_after_delay(PATIENCE),
+    )
 
 
 def at(step: str, function: Callable[[], object]) -> AbstractContextManager[None]:
@@ -274,8 +285,14 @@ class Lab:
     async def finish(self, recovery: Any, *keys: TxId) -> None:
         """Let a recoverer look until none of these transactions has a gid left."""
         wanted = [f":{txid}:" for txid in keys]
-        give_up = time.monotonic() + PATIENCE
-        while any(each in gid for gid in self.prepared() for each in wanted):
-            assert time.monotonic() < give_up, f"recovery leaves {self.prepared()}"
+
+        async def look() -> bool:
+            if not any(each in gid for gid in self.prepared() for each in wanted):
+                return True
             await recovery.run_once()
-            await asyncio.sleep(0.02)
+            return False
+
+        try:
+            await _patiently()(look)
+        except tenacity.RetryError:
+            raise AssertionError(f"recovery leaves {self.prepared()}") from None
