@@ -128,6 +128,7 @@ class AsyncRecovery:
         """Watch in the background."""
         if self._watching is None:
             self._watching = asyncio.get_running_loop().create_task(self.watch())
+            self._watching.add_done_callback(_report_death)
 
     async def stop(self) -> None:
         """Stop watching; what is being resolved is left to other recoverers, safely."""
@@ -178,3 +179,8 @@ class AsyncRecovery:
         if self._unfinished.note(resolved):
             resolved.log(_log)
         return resolved
+
+
+def _report_death(watching: asyncio.Task[None]) -> None:
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        _log.error("recovery beside the coordinator has ended, a bug: %r", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -14,7 +15,8 @@ from tests.traps.surfaces import SURFACES, Surface
 @pytest.fixture(scope="session")
 def shared_lab() -> Iterator[Lab]:
     with Cluster(4, settings={"max_prepared_transactions": Lab.SLOTS}) as cluster:
-        yield Lab(cluster)
+        with closing(Lab(cluster)) as lab:
+            yield lab
 
 
 @pytest.fixture

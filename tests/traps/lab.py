@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from typing import Any, TypeVar
 
 import asyncpg
@@ -57,7 +57,7 @@ FOR EACH ROW WHEN (new.key LIKE 'gated%') EXECUTE FUNCTION pass_gate();
 """
 _WAITING = """
 SELECT pid FROM pg_stat_activity
-WHERE datname = '{database}' AND state = 'active' AND wait_event = '{event}'
+WHERE datname = current_database() AND state = 'active' AND wait_event = '{event}'
   AND query LIKE '%{query}%' AND pid <> pg_backend_pid() ORDER BY pid
 """
 
@@ -111,6 +111,7 @@ class Lab:
         self.cluster = cluster
         self.layout = Layout.create(cluster, participants=PARTICIPANTS)
         self._numbers = itertools.count(1)
+        self._connections: dict[str, psycopg.Connection[Any]] = {}
         with ThreadPoolExecutor(1) as thread:  # the caller's may have an event loop running
             settings = Settings.load(self.settings())
             thread.submit(lambda: asyncio.run(initialise(settings, choose_async()))).result()
@@ -137,6 +138,21 @@ class Lab:
     def place(self, name: str) -> Place:
         return self.layout.place(name)
 
+    def ask(self, name: str, question: str) -> list[Any]:
+        """The rows of a query in an acceptor's or participant's database."""
+        for _ in range(2):
+            connection = self._connections.get(name)
+            if connection is None or connection.closed:
+                connection = psycopg.connect(self.place(name).dsn, autocommit=True)
+                self._connections[name] = connection
+            with suppress(psycopg.OperationalError):  # the server was restarted meanwhile
+                return connection.execute(question).fetchall()
+        raise AssertionError(f"{name} does not answer")
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+
     @property
     def far(self) -> Server:
         """The server of ``billing``."""
@@ -147,13 +163,18 @@ class Lab:
     def holders(self, key: str) -> list[str]:
         """Which databases show the entry."""
         question = f"SELECT count(*) FROM entry WHERE key = '{key}'"
-        counts = {name: self.place(name).execute(question)[0][0] for name in BOTH}
+        counts = {name: self.ask(name, question)[0][0] for name in BOTH}
         assert max(counts.values()) <= 1, f"written twice: {counts}"
         return [name for name in BOTH if counts[name]]
 
     def prepared(self) -> list[str]:
         """Every gid of either database."""
-        return [gid for name in BOTH for gid in self.place(name).prepared()]
+        return [gid for name in BOTH for gid in self.gids(name)]
+
+    def gids(self, name: str) -> list[str]:
+        """Every gid of one database."""
+        question = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+        return [gid for (gid,) in self.ask(name, question)]
 
     def chosen(self, txid: TxId) -> dict[str, Any]:
         """What F+1 acceptors accepted alike: per instance, ballot and value."""
@@ -163,24 +184,26 @@ class Lab:
 
     def row(self, name: str, txid: TxId) -> str | None:
         """The kind of the transaction's row in the branch table."""
-        rows = self.place(name).execute(
+        rows = self.ask(
+            name,
             f"SELECT kind FROM paxcommit.branch WHERE coordinator = {txid.coordinator}"
-            f" AND seq = {txid.seq}"
+            f" AND seq = {txid.seq}",
         )
         return rows[0][0] if rows else None
 
     def accepted(self, acceptor: str, txid: TxId) -> dict[str, Any]:
         """What an acceptor has accepted: per instance, ballot and value."""
-        rows = self.place(acceptor).execute(
+        rows = self.ask(
+            acceptor,
             f"SELECT accepted FROM paxcommit.transaction WHERE coordinator = {txid.coordinator}"
-            f" AND seq = {txid.seq}"
+            f" AND seq = {txid.seq}",
         )
         return rows[0][0] if rows else {}
 
     def damages(self, txid: TxId) -> dict[str, str]:
         """What `paxcommit status` would complain about, by participant."""
         question = f"SELECT what FROM paxcommit.damage WHERE txid = '{txid}'"
-        found = {name: self.place(name).execute(question) for name in BOTH}
+        found = {name: self.ask(name, question) for name in BOTH}
         return {name: rows[0][0] for name, rows in found.items() if rows}
 
     def judge(
@@ -199,20 +222,14 @@ class Lab:
 
     def waiting(self, name: str, event: str, query: str = "PREPARE TRANSACTION") -> list[int]:
         """The backends at a participant whose `query` waits for `event`."""
-        place = self.place(name)
-        rows = place.server.execute(
-            _WAITING.format(database=place.database, event=event, query=query)
-        )
-        return [pid for (pid,) in rows]
+        return [pid for (pid,) in self.ask(name, _WAITING.format(event=event, query=query))]
 
     def is_there(self, name: str, pid: int) -> bool:
         """Whether the backend still runs."""
-        return bool(
-            self.place(name).server.execute(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}")
-        )
+        return bool(self.ask(name, f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}"))
 
     def terminate(self, name: str, pid: int) -> None:
-        self.place(name).server.execute(f"SELECT pg_terminate_backend({pid})")
+        self.ask(name, f"SELECT pg_terminate_backend({pid})")
 
     @contextmanager
     def gate(self, name: str) -> Iterator[Callable[[], None]]:

@@ -26,7 +26,7 @@ async def test_trap_7_no_such_gid_is_success_or_damage_as_the_ledger_says(lab, s
     billing = lab.place("billing")
 
     def finish_by_hand() -> None:
-        (gid,) = billing.prepared()
+        (gid,) = lab.gids("billing")
         billing.execute(f"{by_hand} '{gid}'")
 
     async with surface.open(lab.settings()) as coordinator:
@@ -176,7 +176,7 @@ async def test_trap_10_gids_of_others_are_left_alone(lab, surface):
                 stranger.execute("SELECT pg_current_xact_id()")
                 stranger.execute(f"PREPARE TRANSACTION '{gid}'")
             lab.far.execute("SELECT 1")
-            before = billing.prepared()
+            before = lab.gids("billing")
             assert len(before) == len(gids)
             txid = Gid.parse(gids[-1]).txid
             async with surface.recovery(lab.settings()) as recovery:
@@ -190,7 +190,7 @@ async def test_trap_10_gids_of_others_are_left_alone(lab, surface):
                 assert not (await recovery.run_once()).damaged
             async with surface.open(lab.settings()) as coordinator:
                 assert await coordinator.outcome(txid) is Outcome.ABORTED
-            assert billing.prepared() == before
+            assert lab.gids("billing") == before
         finally:
             for gid in gids:
                 stranger.execute(f"ROLLBACK PREPARED '{gid}'")

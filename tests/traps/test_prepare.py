@@ -110,7 +110,7 @@ async def killed_while_billing_prepares(lab, surface, key, event) -> AsyncIterat
     async with coordinators(surface, lab, steps) as processes:
         ((begun,),) = (await processes.hear(1, "begun")).values()
         (pid,) = await until(lambda: lab.waiting("billing", event), "PREPARE to wait")
-        await until(lab.place("orders").prepared, "the other branch")
+        await until(lambda: lab.gids("orders"), "the other branch")
         await processes.kill(begun["pid"])
         yield TxId.parse(begun["txid"]), pid
 

@@ -73,7 +73,7 @@ async def test_trap_31_the_judge_can_fail(lab, verdict, outcome, claim, finish):
         with dies_at(*EVERY_VOTE), pytest.raises(OutcomeUnknown):
             await surface.transfer(tx, key)
     for name in BOTH:
-        (gid,) = lab.place(name).prepared()
+        (gid,) = lab.gids(name)
         lab.place(name).execute(f"{finish.get(name, 'ROLLBACK')} PREPARED '{gid}'")
     with pytest.raises(AssertionError, match=verdict):
         lab.judge(key, tx.id, outcome, claim, BOTH)
