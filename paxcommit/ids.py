@@ -24,6 +24,7 @@ __all__ = [
     "Incarnation",
     "TxId",
     "check_name",
+    "presentable",
 ]
 
 Ballot = NewType("Ballot", int)
@@ -48,6 +49,11 @@ _GID_RE = re.compile(
 _COORDINATOR_BITS = 63
 
 
+def presentable(text: str) -> str:
+    """Quote what stands where a name should, unless it may be a DSN and its password (trap 34)."""
+    return "(not shown: it may hold a password)" if set(text) & set(":/@") else repr(text)
+
+
 def check_name(name: str, what: str = "name") -> str:
     """Return `name` if it may name a participant, an acceptor or a cluster.
 
@@ -61,8 +67,8 @@ def check_name(name: str, what: str = "name") -> str:
     """
     if not _NAME_RE.fullmatch(name):
         raise InvalidName(
-            f"{what} {name!r} is not allowed: use a lower-case letter, then up to 39 of a-z, 0-9, "
-            f"'_' and '-' (it becomes part of prepared transactions' names)"
+            f"{what} {presentable(name)} is not allowed: use a lower-case letter, then up to 39 of "
+            f"a-z, 0-9, '_' and '-' (it becomes part of prepared transactions' names)"
         )
     return name
 

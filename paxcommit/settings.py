@@ -35,7 +35,7 @@ from paxcommit._settings_sources import (
 )
 from paxcommit.dsn import Address, parse_dsn
 from paxcommit.errors import ConfigurationError
-from paxcommit.ids import MAX_DEADLINE, check_name
+from paxcommit.ids import MAX_DEADLINE, check_name, presentable
 
 __all__ = ["Participant", "Recovery", "Settings", "SettingsSource"]
 
@@ -257,15 +257,15 @@ def _explain(error: ValidationError) -> str:
     problems = []
     for item in error.errors(include_url=False, include_input=False, include_context=False):
         path = [str(step) for step in item["loc"]]
-        where, key = ".".join(path), path[-1]
+        where, key = presentable(".".join(path)), path[-1]
         match item["type"]:
             case "extra_forbidden":
                 models: dict[int, type[BaseModel]] = {1: Settings, 3: Participant}
                 known = models.get(len(path), Recovery).model_fields
-                problems.append(f"unknown key {where!r}{did_you_mean(key, known)}: remove it")
+                problems.append(f"unknown key {where}{did_you_mean(key, known)}: remove it")
             case "missing":
-                table = f"add a section [{key}]" if key.endswith("s") else f"add {where} = …"
-                problems.append(f"{where!r} is missing: {table}")
+                table = f"add a section [{key}]" if key.endswith("s") else f"add {key} = …"
+                problems.append(f"{where} is missing: {table}")
             case _:
-                problems.append(f"{where!r}: {item['msg'].removeprefix('Value error, ')}")
+                problems.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems)

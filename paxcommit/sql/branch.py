@@ -197,6 +197,8 @@ def _refused(error: DatabaseError) -> No | Unknown:
             retryable = True
         case Refusal.RETIRED:
             retryable = True
+        case "25P01":
+            hint = "it was ended inside the block; what a COMMIT there wrote stays, outside of it"
         case "0A000":
             hint = (
                 "a transaction cannot be prepared after temporary objects, WITH HOLD cursors,"

@@ -14,9 +14,9 @@ from tests.traps.surfaces import SURFACES, Surface
 
 @pytest.fixture(scope="session")
 def shared_lab() -> Iterator[Lab]:
-    with Cluster(4, settings={"max_prepared_transactions": Lab.SLOTS}) as cluster:
-        with closing(Lab(cluster)) as lab:
-            yield lab
+    settings = {"max_prepared_transactions": Lab.SLOTS}
+    with Cluster(4, settings=settings) as cluster, closing(Lab(cluster)) as lab:
+        yield lab
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def lab(shared_lab: Lab) -> Iterator[Lab]:
     assert shared_lab.prepared() == []
 
 
-@pytest.fixture(params=SURFACES, ids=lambda surface: surface.name)
+@pytest.fixture(params=SURFACES, ids=str)
 def surface(request: pytest.FixtureRequest) -> Surface:
     chosen: Surface = request.param
     return chosen

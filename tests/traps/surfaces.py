@@ -30,6 +30,9 @@ class Surface(ABC):
     name: str
     driver: str
 
+    def __str__(self) -> str:
+        return self.name
+
     @abstractmethod
     def open(self, settings: Any, **arguments: Any) -> AbstractAsyncContextManager[Any]:
         """`AsyncCoordinator.open`, or what looks like it."""

@@ -11,6 +11,7 @@ from paxcommit import ClusterError, Outcome, PaxcommitError, Settings, Transacti
 from paxcommit.cluster import initialise
 from paxcommit.drivers import choose_async
 from tests.traps.lab import BOTH
+from tests.traps.surfaces import SURFACES
 
 UNPREPARABLE = {
     "temporary table": "CREATE TEMP TABLE scratch (id int)",
@@ -30,7 +31,14 @@ SPELT = {
 }
 
 
-@pytest.mark.parametrize("what", UNPREPARABLE)
+@pytest.mark.parametrize(
+    ("surface", "what"),
+    [
+        *((SURFACES[0], what) for what in UNPREPARABLE),
+        *((surface, "temporary table") for surface in SURFACES[1:]),
+    ],
+    ids=str,
+)
 async def test_trap_11_what_cannot_be_prepared_is_named_and_everything_aborts(lab, surface, what):
     key = lab.key()
     async with surface.open(lab.settings()) as coordinator:
