@@ -178,7 +178,7 @@ def leave_in_doubt(shop, count: int) -> list[TxId]:
 
 async def test_more_cases_than_threads_do_not_starve_recovery(shop, monkeypatch):
     """Cases waited for steps on the threads that they themselves took."""
-    monkeypatch.setattr(network, "_MAX_THREADS", 48)
+    monkeypatch.setattr(network, "_MAX_THREADS", 40)
     txids = leave_in_doubt(shop, 40)
     async with SURFACES["blocking"].recovery(shop.settings) as recovery:
         report = await asyncio.wait_for(recovery.run_once(), _A_HANG)
