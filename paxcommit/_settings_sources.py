@@ -96,6 +96,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in above.items():
         old = merged.get(key)
         both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        # `both` has narrowed the two, which mypy does not follow through a variable.
         merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
     return merged
 

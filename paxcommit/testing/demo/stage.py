@@ -88,7 +88,7 @@ class _Stage:
                 self.layout,
                 locks,
                 self.screen,
-                Random(self.seed),  # noqa: S311
+                Random(self.seed),  # noqa: S311 - a rerun needs the same draws
             )
             await killing.run(seconds)
             self.screen.act("Asking what became of the transfers that got no answer")
