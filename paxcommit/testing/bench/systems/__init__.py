@@ -1,0 +1,1 @@
+"""The systems that are compared; each does one transaction when told to."""
