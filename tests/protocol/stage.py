@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from paxcommit.ids import TxId
 from paxcommit.protocol.acceptor import UNKNOWN, EpochState, Persist, Refuse, step
 from paxcommit.protocol.coordinator import CommitMachine, Terms
 from paxcommit.protocol.effects import (
@@ -51,9 +52,10 @@ from paxcommit.protocol.recovery import Mandate, RecoveryMachine
 from paxcommit.protocol.resource_manager import No, OnlyCommitted, Prepared, Unknown, WroteNothing
 from paxcommit.protocol.values import Instance, Value
 from tests.protocol.database import Database
-from tests.protocol.simulation import TXID
 
-__all__ = ["Stage"]
+__all__ = ["TXID", "Stage"]
+
+TXID = TxId(1, 0xC0FFEE, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,7 @@ from paxcommit.protocol.messages import (
 )
 from paxcommit.protocol.recovery import Mandate
 from paxcommit.protocol.values import REGISTRAR, Instance, Outcome, ParticipantSet, Value, Vote
-from tests.protocol.simulation import TXID
-from tests.protocol.stage import Stage
+from tests.protocol.stage import TXID, Stage
 
 J = ParticipantSet(("billing", "orders"))
 YES: dict[Instance, Value] = {REGISTRAR: J, "billing": Vote.PREPARED, "orders": Vote.PREPARED}

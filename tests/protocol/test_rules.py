@@ -55,9 +55,8 @@ from paxcommit.protocol.resource_manager import (
     judge_prepare,
 )
 from paxcommit.protocol.values import REGISTRAR, Instance, Outcome, ParticipantSet, Value, Vote
-from paxcommit.protocol.watching import SeenBranch, is_dead, triage
-from tests.protocol.simulation import TXID
-from tests.protocol.stage import Stage
+from paxcommit.protocol.watching import SeenBranch, Sightings, is_dead, triage
+from tests.protocol.stage import TXID, Stage
 
 TWO = {"orders": "wrote", "billing": "wrote"}
 ACCEPTORS = ("a1", "a2", "a3")
@@ -457,6 +456,22 @@ def test_r26_the_deadline_is_the_fallback() -> None:
     assert mandates(0.5) == []
     assert mandates(2.0) == [Mandate.LEARN]
     assert mandates(5.0) == [Mandate.LEAD]
+
+
+def test_r26_a_server_whose_clock_was_set_back_blocks_nobody() -> None:
+    txid = TxId(1, 7, 1)
+    alive = {"a1": {7}, "a2": {7}}
+    sightings = Sightings()
+
+    def mandates(now: float, *participants: str) -> list[Mandate]:
+        branches = [SeenBranch(txid, name, age=-3600.0, deadline=5) for name in participants]
+        return [case.mandate for case in triage(sightings.age(branches, now), alive, quorum=2)]
+
+    assert mandates(100.0, "orders") == []
+    assert mandates(102.0, "orders") == [Mandate.LEARN]
+    assert mandates(105.0, "orders") == [Mandate.LEAD]
+    assert mandates(106.0, "billing") == [], "this branch was not seen before"
+    assert mandates(107.0, "orders") == [], "gone, and seen again"
 
 
 def test_r30_a_seal_stops_ballot_0_of_unknown_transactions_only() -> None:

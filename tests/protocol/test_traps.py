@@ -28,8 +28,7 @@ from paxcommit.protocol.messages import (
 from paxcommit.protocol.recovery import Mandate
 from paxcommit.protocol.resource_manager import Prepared, ResourceManager
 from paxcommit.protocol.values import REGISTRAR, Instance, Outcome, ParticipantSet, Value, Vote
-from tests.protocol.simulation import TXID
-from tests.protocol.stage import Stage
+from tests.protocol.stage import TXID, Stage
 
 OPEN = EpochState()
 TWO = {"orders": "wrote", "billing": "wrote"}
