@@ -5,16 +5,28 @@
 #   make test  ARGS="-k fence -x"     everything that needs no Docker engine
 #   make test-containers              the compose file, and PostgreSQL 15 and 18 in containers
 #   make lint                         ruff, mypy --strict, import-linter
+#   make bench                        every system in one run, as ratios; FULL=1 for the whole cube
+#
+# What shows that it never half-commits and never blocks (docs/proof.md); each ends in one line of JSON:
+#
+#   make model                        every state of small worlds, FULL=1 for larger ones
+#   make simulate SEEDS=20000         whole clusters in random storms, each repeatable by its seed
+#   make mutants                      our mistakes, made on purpose: each must be caught
+#   make crashpoints                  a kill at every step, and every message cut three ways
+#   make chaos    ARGS="--seed 7"     real servers and processes under 24 kinds of fault
+#   make check                        all of this, lint and tests
 
 PYTHON ?= python3
 ARGS   ?=
+SEEDS  ?= 20000
+FULL   ?=
 BIN    := .venv/bin
 READY  := .venv/.ready
 
 # testcontainers' reaper is an image more to fetch; our clusters remove their containers themselves.
 export TESTCONTAINERS_RYUK_DISABLED ?= true
 
-.PHONY: demo test test-containers lint usable
+.PHONY: demo test test-containers lint model simulate mutants crashpoints chaos check bench usable
 
 demo: $(READY)
 	@$(BIN)/paxcommit demo $(ARGS)
@@ -32,6 +44,26 @@ lint: $(READY)
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+model: $(READY)
+	@$(BIN)/python -m tests.proof.model $(if $(FULL),--full) $(ARGS)
+
+simulate: $(READY)
+	@$(BIN)/python -m tests.proof.simulation --seeds $(SEEDS) --jobs 2 $(ARGS)
+
+mutants: $(READY)
+	@$(BIN)/python -m tests.proof.mutants $(ARGS)
+
+crashpoints: $(READY)
+	@$(BIN)/python -m tests.proof.crashpoints $(ARGS)
+
+chaos: $(READY)
+	@$(BIN)/paxcommit chaos $(ARGS)
+
+bench: $(READY)
+	@$(BIN)/paxcommit bench $(if $(FULL),--full) --json $(ARGS)
+
+check: lint model simulate mutants crashpoints chaos test
 
 $(READY): pyproject.toml | usable
 	@echo "make: setting up .venv (once, and again when pyproject.toml changes) ..." >&2

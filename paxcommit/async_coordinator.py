@@ -276,7 +276,8 @@ class AsyncCoordinator:
 
     async def register(self, participant: str) -> None:
         """See to it that F+1 acceptors know the participant (R2)."""
-        await self.network.run(self.members.register(participant))
+        if participant not in self.members.confirmed:
+            await self.network.run(self.members.register(participant))
 
     async def acquire(self, participant: str) -> AsyncSession:
         """Borrow a session from the participant's pool."""

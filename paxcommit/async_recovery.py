@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from paxcommit.drivers import choose_async
@@ -12,7 +12,7 @@ from paxcommit.errors import PaxcommitError
 from paxcommit.ids import TxId
 from paxcommit.protocol.recovery import RecoveryMachine
 from paxcommit.protocol.values import Outcome
-from paxcommit.protocol.watching import Case
+from paxcommit.protocol.watching import Case, Sightings
 from paxcommit.reports import RecoveryReport, Resolved
 from paxcommit.resolving import (
     Unfinished,
@@ -24,7 +24,8 @@ from paxcommit.resolving import (
 )
 from paxcommit.runtime.aio.network import Network
 from paxcommit.runtime.aio.run import drive
-from paxcommit.runtime.recovering import Sweep, operate, sweep
+from paxcommit.runtime.recovering import Sweep, lane_of, operate, sweep
+from paxcommit.runtime.timing import MAX_BATCH
 from paxcommit.settings import Settings, SettingsSource
 from paxcommit.wiring import acceptor_dsns, make_membership, make_timing
 
@@ -32,8 +33,8 @@ __all__ = ["AsyncRecovery"]
 
 _log = logging.getLogger("paxcommit.recovery")
 
-_AT_ONCE = 32
-"""Transactions resolved at the same time, at most."""
+_AT_ONCE = MAX_BATCH
+"""Transactions resolved at the same time, at most: as many as one call to an acceptor carries."""
 
 
 class AsyncRecovery:
@@ -48,6 +49,7 @@ class AsyncRecovery:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._busy: dict[TxId, asyncio.Task[Resolved]] = {}
         self._unfinished = Unfinished()
+        self._sightings = Sightings()
         self._watching: asyncio.Task[None] | None = None
 
     @classmethod
@@ -96,6 +98,8 @@ class AsyncRecovery:
                 found = await self._sweep()
                 for case in self._unfinished.beside(found.cases):
                     self._take_up(case)
+                if not self._busy:
+                    await self._network.close_lanes()
             except PaxcommitError as error:
                 _log.warning("recovery cannot look now: %s", error)
             await asyncio.sleep(self._settings.recovery.poll_interval)
@@ -145,7 +149,8 @@ class AsyncRecovery:
 
     async def _sweep(self) -> Sweep:
         members = self._network.members
-        return await self._network.run(sweep(members, tuple(members.sites)))
+        now = asyncio.get_running_loop().time()
+        return await self._network.run(sweep(members, tuple(members.sites), self._sightings, now))
 
     def _take_up(self, case: Case) -> asyncio.Task[Resolved]:
         """Resolve a transaction, unless that is under way already."""
@@ -159,15 +164,19 @@ class AsyncRecovery:
     async def _resolve_case(self, case: Case) -> Resolved:
         async with self._slots:
             machine = from_case(case, self._settings, self._network.members)
-            return self._conclude(await self._drive(machine))
+            return self._conclude(await self._drive(machine, case.seen))
 
-    async def _drive(self, machine: RecoveryMachine) -> Resolved:
+    async def _drive(
+        self, machine: RecoveryMachine, seen: Mapping[str, int] | None = None
+    ) -> Resolved:
         members = self._network.members
+        lane = lane_of(machine.txid, len(self._busy))
         try:
             await drive(
                 machine,
-                lambda effect: operate(effect, machine.txid, members),
+                lambda effect: operate(effect, machine.txid, members, seen or {}, lane),
                 self._network.perform,
+                ask=self._network.ask,
                 abandon=lambda _: None,
                 tell=lambda _: None,
             )

@@ -11,10 +11,11 @@ from paxcommit.errors import UsageError
 from paxcommit.ports import AsyncSession, BeginOptions, Isolation
 from paxcommit.protocol.coordinator import CommitMachine
 from paxcommit.protocol.effects import Tell
+from paxcommit.runtime.aio.limit import Limit
 from paxcommit.runtime.aio.run import drive, run_statements
 from paxcommit.runtime.committing import operate
 from paxcommit.runtime.plan import Ask, Call, Step, standing
-from paxcommit.sql.branch import open_branch
+from paxcommit.sql.branch import mark
 from paxcommit.sql.enlisting import as_owner
 from paxcommit.sql.statement import DatabaseError, Unanswered
 from paxcommit.sql.stuck import terminate_preparer
@@ -132,9 +133,8 @@ class AsyncTransaction(TransactionBase[AsyncSession]):
         ours: bool,
     ) -> Any:
         try:
-            async with asyncio.timeout(self._coordinator.settings.connect_timeout):
-                await session.begin(options)
-                await run_statements(session, open_branch(self.id))
+            with Limit(session, self._coordinator.settings.connect_timeout):
+                await session.begin(options, mark(self.id))
                 if not ours and role is not None:
                     check = self._coordinator.members.identify(participant)
                     await run_statements(session, as_owner(role, check))
@@ -153,11 +153,9 @@ class AsyncTransaction(TransactionBase[AsyncSession]):
         return session.raw
 
     async def _give_back(self, participant: str, session: AsyncSession, *, ours: bool) -> None:
-        try:  # a network that fell silent must not keep the caller in the block
-            async with asyncio.timeout(self._coordinator.settings.connect_timeout):
-                await session.settle()
-        except TimeoutError:
-            session.discard()
+        # A network that fell silent must not keep the caller in the block.
+        with Limit(session, self._coordinator.settings.connect_timeout):
+            await session.settle()
         if ours:
             await self._coordinator.release(participant, session)
 
@@ -209,6 +207,7 @@ class AsyncTransaction(TransactionBase[AsyncSession]):
                 machine,
                 lambda effect: operate(effect, enlisted),
                 self._perform,
+                ask=self._coordinator.network.ask,
                 abandon=self._abandon,
                 tell=self._tell,
             )
@@ -217,7 +216,8 @@ class AsyncTransaction(TransactionBase[AsyncSession]):
         finally:
             self._state.ended(machine)
             self._decided.set()
-            await self._give_back_all(ours=False)  # the user may use them as soon as we return
+            if not self._state.all_ours:
+                await self._give_back_all(ours=False)  # usable for the user once we return
             self._over.set()
             await self._give_back_all(ours=True)
 

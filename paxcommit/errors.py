@@ -147,12 +147,13 @@ class OutcomeUnknown(PaxcommitError):
         )
 
 
-def require(condition: bool, broken: str) -> None:
+def require(condition: bool, broken: str, *args: object) -> None:
     """Raise `InvariantViolation` unless `condition` holds; unlike ``assert``, ``-O`` keeps it.
 
     Args:
         condition: The invariant.
         broken: What is wrong when it does not hold.
+        args: Put into `broken` with ``%``, as logging does: where it holds, nothing is spelt out.
     """
     if not condition:
-        raise InvariantViolation(broken)
+        raise InvariantViolation(broken % args if args else broken)

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType
 
 from paxcommit.errors import ForkedProcessError, InvalidName, InvalidTxId, require
@@ -86,17 +86,21 @@ class TxId:
     epoch: int
     coordinator: int
     seq: int
+    _text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require(
             1 <= self.epoch < 10**9
             and 0 <= self.coordinator < 2**_COORDINATOR_BITS
             and 1 <= self.seq < 10**18,
-            f"transaction id out of range: {self.epoch}, {self.coordinator}, {self.seq}",
+            "transaction id out of range: %s, %s, %s",
+            *(self.epoch, self.coordinator, self.seq),
         )
+        # A commit spells it a dozen times.
+        object.__setattr__(self, "_text", f"{self.epoch}-{self.coordinator:016x}-{self.seq}")
 
     def __str__(self) -> str:
-        return f"{self.epoch}-{self.coordinator:016x}-{self.seq}"
+        return self._text
 
     @classmethod
     def parse(cls, text: str) -> TxId:
@@ -134,15 +138,18 @@ class Gid:
     txid: TxId
     participant: str
     deadline: int
+    _text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.participant, "participant")
-        require(_DIGEST_RE.fullmatch(self.digest) is not None, f"malformed digest {self.digest!r}")
-        require(1 <= self.deadline <= MAX_DEADLINE, f"deadline out of range: {self.deadline} s")
-        require(len(str(self)) <= MAX_GID_BYTES, "gid too long")
+        require(_DIGEST_RE.fullmatch(self.digest) is not None, "malformed digest %r", self.digest)
+        require(1 <= self.deadline <= MAX_DEADLINE, "deadline out of range: %s s", self.deadline)
+        text = f"paxcommit:{self.digest}:{self.txid}:{self.participant}:{self.deadline}"
+        require(len(text) <= MAX_GID_BYTES, "gid too long")
+        object.__setattr__(self, "_text", text)
 
     def __str__(self) -> str:
-        return f"paxcommit:{self.digest}:{self.txid}:{self.participant}:{self.deadline}"
+        return self._text
 
     @property
     def quoted(self) -> str:

@@ -61,7 +61,7 @@ class AsyncSession(Protocol):
         """Run `sql` to its ReadyForQuery.
 
         Without arguments, rows come back only if the text is a single statement that gives rows
-        (and has no other ``;`` in it); the tag and the notices always do.
+        (and has no other ``;`` in it); the tag always does, and the notices do if they are wanted.
 
         Raises:
             DatabaseError: The server answered with an error.  After one that ended the connection
@@ -69,10 +69,15 @@ class AsyncSession(Protocol):
             Unanswered: No complete answer; the effect is unknown and the session is broken.
         """
 
-    async def begin(self, options: BeginOptions) -> None:
+    async def begin(self, options: BeginOptions, first: Sql | None = None) -> None:
         """Begin a transaction such that the driver's own savepoints work inside it.
 
         When it raises, the session is as before, or broken.
+
+        Args:
+            options: How.
+            first: A statement without arguments to run at once, in the same round trip if the
+                driver can.
 
         Raises:
             DatabaseError, Unanswered: As `execute`.
@@ -164,7 +169,7 @@ class SyncSession(Protocol):
     def execute(self, sql: Sql) -> Result:
         """As `AsyncSession.execute`."""
 
-    def begin(self, options: BeginOptions) -> None:
+    def begin(self, options: BeginOptions, first: Sql | None = None) -> None:
         """As `AsyncSession.begin`."""
 
     def settle(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from paxcommit.errors import PaxcommitError
 from paxcommit.ids import TxId
 from paxcommit.protocol.recovery import RecoveryMachine
 from paxcommit.protocol.values import Outcome
-from paxcommit.protocol.watching import Case
+from paxcommit.protocol.watching import Case, Sightings
 from paxcommit.reports import RecoveryReport, Resolved
 from paxcommit.resolving import (
     Unfinished,
@@ -23,7 +24,7 @@ from paxcommit.resolving import (
     from_case,
     look_for_one_phase,
 )
-from paxcommit.runtime.recovering import Sweep, operate, sweep
+from paxcommit.runtime.recovering import Sweep, lane_of, operate, sweep
 from paxcommit.runtime.threads.network import Network
 from paxcommit.runtime.threads.run import drive
 from paxcommit.settings import Settings, SettingsSource
@@ -51,6 +52,7 @@ class Recovery:
         self._lock = threading.Lock()
         self._busy: dict[TxId, Future[Resolved]] = {}
         self._unfinished = Unfinished()
+        self._sightings = Sightings()
         self._stopping = threading.Event()
         self._watching: threading.Thread | None = None
 
@@ -97,6 +99,8 @@ class Recovery:
                     cases = self._unfinished.beside(found.cases)
                 for case in cases:
                     self._take_up(case)
+                if not self._busy:
+                    self._network.close_lanes()
             except PaxcommitError as error:
                 _log.warning("recovery cannot look now: %s", error)
             self._stopping.wait(self._settings.recovery.poll_interval)
@@ -136,7 +140,8 @@ class Recovery:
 
     def _sweep(self) -> Sweep:
         members = self._network.members
-        return self._network.run(sweep(members, tuple(members.sites)))
+        now = time.monotonic()
+        return self._network.run(sweep(members, tuple(members.sites), self._sightings, now))
 
     def _take_up(self, case: Case) -> Future[Resolved]:
         """Resolve a transaction, unless that is under way already."""
@@ -152,14 +157,15 @@ class Recovery:
 
     def _resolve_case(self, case: Case) -> Resolved:
         machine = from_case(case, self._settings, self._network.members)
-        return self._conclude(self._drive(machine))
+        return self._conclude(self._drive(machine, case.seen))
 
-    def _drive(self, machine: RecoveryMachine) -> Resolved:
+    def _drive(self, machine: RecoveryMachine, seen: Mapping[str, int] | None = None) -> Resolved:
         members = self._network.members
+        lane = lane_of(machine.txid, len(self._busy))
         try:
             drive(
                 machine,
-                lambda effect: operate(effect, machine.txid, members),
+                lambda effect: operate(effect, machine.txid, members, seen or {}, lane),
                 self._network.perform,
                 executor=self._network.executor,
                 watchdog=self._network.watchdog,

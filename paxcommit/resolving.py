@@ -99,10 +99,18 @@ class Unfinished:
     def note(self, resolved: Resolved) -> bool:
         """Take a result into account; tell whether it is news."""
         wait = self._waits.pop(resolved.txid, None)
-        if resolved.outcome is Outcome.OPEN or not resolved.unapplied:
+        # Open, though it was decided: the acceptors did not answer now, and it is owed as before.
+        owed = wait is not None if resolved.outcome is Outcome.OPEN else _is_owed(resolved)
+        if not owed:
             return True
-        looks = min(2 * wait.looks, _MAX_LOOKS) if wait is not None else 1
-        self._waits[resolved.txid] = _Wait(looks, looks)
+        if wait is None:
+            left = _Wait(1, 1)
+        elif wait.left > 0:  # somebody else's look: it says nothing of how long to wait
+            left = wait
+        else:
+            looks = min(2 * wait.looks, _MAX_LOOKS)
+            left = _Wait(looks, looks)
+        self._waits[resolved.txid] = left
         if len(self._waits) > _MAX_UNFINISHED:
             del self._waits[next(iter(self._waits))]
         return wait is None
@@ -117,8 +125,14 @@ class Unfinished:
         known = {case.txid for case in cases}
         return [
             *cases,
-            *(Case(txid, Mandate.LEARN, frozenset()) for txid in due if txid not in known),
+            # To learn is not always enough: a later ballot that stopped half way hides what an
+            # earlier one chose.  To lead is safe, for what is chosen is chosen again.
+            *(Case(txid, Mandate.LEAD, {}) for txid in due if txid not in known),
         ]
+
+
+def _is_owed(resolved: Resolved) -> bool:
+    return bool(resolved.unapplied) or not all(each.written for each in resolved.damage.values())
 
 
 @dataclasses.dataclass(slots=True)

@@ -15,7 +15,7 @@ from paxcommit.protocol.effects import Tell
 from paxcommit.runtime.committing import operate
 from paxcommit.runtime.plan import Ask, Call, Step, standing
 from paxcommit.runtime.threads.run import drive, run_statements
-from paxcommit.sql.branch import open_branch
+from paxcommit.sql.branch import mark
 from paxcommit.sql.enlisting import as_owner
 from paxcommit.sql.statement import DatabaseError, Unanswered
 from paxcommit.sql.stuck import terminate_preparer
@@ -109,8 +109,7 @@ class Transaction(TransactionBase[SyncSession]):
         try:
             limit = self._coordinator.settings.connect_timeout
             with self._coordinator.network.watchdog.limit(limit, session.discard):
-                session.begin(options)
-                run_statements(session, open_branch(self.id))
+                session.begin(options, mark(self.id))
                 if not ours and role is not None:
                     check = self._coordinator.members.identify(participant)
                     run_statements(session, as_owner(role, check))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
@@ -25,6 +25,7 @@ from paxcommit.protocol.resource_manager import RETRYABLE
 from paxcommit.protocol.values import Outcome
 from paxcommit.runtime.committing import Enlisted
 from paxcommit.runtime.membership import Membership
+from paxcommit.runtime.preference import Choice
 from paxcommit.settings import Settings
 from paxcommit.sql.statement import DatabaseError, Unanswered
 
@@ -83,7 +84,7 @@ class TransactionState(Generic[_Session]):
         txid: Its id.
         digest: Of the epoch record.
         registered: Participants that F+1 acceptors knew before the id was drawn (R2).
-        acceptors: All 2F+1, by name.
+        choose: Tells whom to ask, given the seconds that it may take.
         deadline: Seconds for a decision once the block is left.
         finish: Seconds for applying it.
         options: Of every branch, unless a connection says otherwise.
@@ -96,7 +97,7 @@ class TransactionState(Generic[_Session]):
     txid: TxId
     digest: str
     registered: frozenset[str]
-    acceptors: tuple[str, ...]
+    choose: Callable[[float], Choice]
     deadline: float
     finish: float
     options: BeginOptions
@@ -121,7 +122,7 @@ class TransactionState(Generic[_Session]):
             incarnation.next_txid(),
             members.record.digest,
             registered,
-            members.acceptors,
+            members.choose,
             deadline,
             max(deadline, _MIN_FINISH),
             options,
@@ -187,10 +188,11 @@ class TransactionState(Generic[_Session]):
     def end(self, error: BaseException | None) -> CommitMachine:
         """Leave the block: the machine that commits, or aborts if `error` ended it."""
         self.phase = "ending"
+        choice = self.choose(self.deadline)
         return CommitMachine(
             self.txid,
             sorted(self.branches),
-            Terms(self.acceptors, self.deadline, self.finish),
+            Terms(choice.acceptors, self.deadline, self.finish, choice.hedge),
             abort=None if error is None else f"the block raised {type(error).__name__}",
             retryable=error is not None and is_retryable(error),
             one_phase=self.branches.keys() <= self.registered,
@@ -285,8 +287,6 @@ def as_refusal(participant: str, error: BaseException, *, ours: bool) -> BaseExc
         error: What happened; nothing was done in that database.
         ours: Whether the session is from our pool, else the user's own.
     """
-    if isinstance(error, TimeoutError):
-        error = Unanswered("no answer in time to BEGIN")
     if isinstance(error, DatabaseError | Unanswered):
         kind = ParticipantUnavailable if ours else EnlistError
         return kind(f"participant {participant}: {error}; nothing was done there")

@@ -12,6 +12,7 @@ import asyncpg.pool
 from paxcommit.ports import AsyncSession
 from paxcommit.sql.statement import Unanswered
 from paxcommit_asyncpg import dsn as dsns
+from paxcommit_asyncpg.connection import BranchConnection
 from paxcommit_asyncpg.failures import translate
 from paxcommit_asyncpg.session import AsyncpgSession
 
@@ -40,8 +41,10 @@ class AsyncpgPool:
     async def acquire(self, timeout: float) -> AsyncpgSession:
         """See `AsyncPool.acquire`."""
         try:
-            pool = await self._open()
-            return AsyncpgSession(await pool.acquire(timeout=timeout))
+            pool = self._pool or await self._open()
+            proxy = await pool.acquire(timeout=timeout)
+            # The proxy passes on what it does not know itself, and the stubs do not know that.
+            return AsyncpgSession(proxy, proxy.unwrapped())  # type: ignore[attr-defined]
         except (asyncpg.ClientConfigurationError, ValueError):
             raise dsns.malformed() from None  # asyncpg echoes parts of it (trap 34)
         except TimeoutError as exc:
@@ -81,6 +84,7 @@ class AsyncpgPool:
                     min_size=0,
                     max_size=self._max_size,
                     reset=_reset,
+                    connection_class=BranchConnection,
                     timeout=self._timeout,
                     server_settings=dsns.server_settings(self._dsn),
                 )

@@ -13,7 +13,8 @@ import asyncpg.pool
 import asyncpg.transaction
 
 from paxcommit.ports import BeginOptions, Isolation
-from paxcommit.sql.statement import Notice, Result, Sql, Unanswered
+from paxcommit.sql.statement import DatabaseError, Notice, Result, Sql, Unanswered
+from paxcommit_asyncpg.connection import BranchConnection
 from paxcommit_asyncpg.failures import is_fatal, server_error, translate
 
 __all__ = ["AsyncpgSession", "Raw"]
@@ -35,10 +36,15 @@ class AsyncpgSession:
 
     Args:
         raw: The connection, or a pool's proxy of one, used on the running event loop.
+        inner: The connection behind a proxy out of a pool of ours, which only we give back.
     """
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: Raw, inner: BranchConnection | None = None) -> None:
         self._raw = raw
+        self._inner = inner
+        self._con: Raw = inner or raw
+        # What `BranchConnection.execute` adds is for asyncpg's own calls of it.
+        self._plain = super(BranchConnection, inner).execute if inner else raw.execute
         self._loop = asyncio.get_running_loop()
         self._transaction: asyncpg.transaction.Transaction | None = None
         self._discarded = False
@@ -51,39 +57,58 @@ class AsyncpgSession:
     @property
     def broken(self) -> bool:
         """See `AsyncSession.broken`."""
-        return self._discarded or is_closed(self._raw)
+        return self._discarded or is_closed(self._con)
 
     @property
     def in_transaction(self) -> bool:
         """See `AsyncSession.in_transaction`."""
-        return not self.broken and self._raw.is_in_transaction()
+        return not self.broken and self._con.is_in_transaction()
 
     async def execute(self, sql: Sql) -> Result:
         """See `AsyncSession.execute`."""
-        with self._answers(), self._notices() as notices:
-            rows, tag = await self._run(sql)
-            # asyncpg hands notices to the event loop before it hands over the ReadyForQuery that
-            # wakes us, and the loop is first in, first out: they are all here.
-            return Result(rows, tag, tuple(notices))
+        if self._discarded:
+            raise Unanswered("the connection was cut")
+        try:
+            if not sql.notices:
+                return Result(*await self._run(sql))
+            with self._notices() as notices:
+                rows, tag = await self._run(sql)
+                # asyncpg hands notices to the event loop before it hands over the ReadyForQuery
+                # that wakes us, and the loop is first in, first out: they are all here.
+                return Result(rows, tag, tuple(notices))
+        except Exception as exc:
+            raise self._failure(exc) from exc
+        except BaseException:
+            self.discard()
+            raise
 
-    async def begin(self, options: BeginOptions) -> None:
+    async def begin(self, options: BeginOptions, first: Sql | None = None) -> None:
         """See `AsyncSession.begin`; a session that could not begin is broken.
 
         The driver must know of the transaction, or the user's own ``conn.transaction()`` refuses
         to nest (trap 1).
         """
+        if self._discarded:
+            raise Unanswered("the connection was cut")
+        opening = ["SET TRANSACTION READ WRITE"] if options.read_only is False else []
+        opening += [first.text] if first else []
         try:
-            with self._answers():
-                transaction = self._raw.transaction(
-                    isolation=_ISOLATION[options.isolation] if options.isolation else None,
-                    readonly=bool(options.read_only),
-                )
-                await transaction.start()
-                self._transaction = transaction
-                if options.read_only is False:
-                    await self._raw.execute("SET TRANSACTION READ WRITE")
-        except Exception:
+            transaction = self._con.transaction(
+                isolation=_ISOLATION[options.isolation] if options.isolation else None,
+                readonly=bool(options.read_only),
+            )
+            if self._inner is not None:
+                self._inner.opening = "; ".join(opening)
+                opening = []
+            await transaction.start()
+            self._transaction = transaction
+            if opening:
+                await self._con.execute("; ".join(opening))
+        except Exception as exc:
             self.discard()  # the driver's bookkeeping says "in a transaction", for ever
+            raise translate(exc) from exc
+        except BaseException:
+            self.discard()
             raise
 
     async def settle(self) -> None:
@@ -92,15 +117,20 @@ class AsyncpgSession:
         if transaction is None or self.broken:
             return
         try:
-            with self._answers():
-                if not self._raw.is_in_transaction():
-                    # Prepared or committed by a plain statement.  The driver forgets its
-                    # transaction only in a ROLLBACK, and one without a transaction would leave a
-                    # WARNING in the server's log, once per branch.
-                    await self._raw.execute("BEGIN")
-                await transaction.rollback()
+            if not self._con.is_in_transaction():
+                # Prepared or committed by a plain statement.  The driver forgets its transaction
+                # only in a ROLLBACK, and one without a transaction would leave a WARNING in the
+                # server's log, once per branch.
+                if self._inner is not None:
+                    self._inner.is_over = True
+                else:
+                    await self._con.execute("BEGIN")
+            await transaction.rollback()
         except Exception:  # noqa: BLE001 - whatever it was, the two are out of step
             self.discard()
+        except BaseException:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """See `AsyncSession.discard`."""
@@ -123,30 +153,21 @@ class AsyncpgSession:
     async def _run(self, sql: Sql) -> tuple[list[tuple[Any, ...]], str]:
         text, args = sql.text, sql.args
         if not args and not _gives_rows(text):
-            return [], await self._raw.execute(text)
+            return [], await self._plain(text)
         if _SELECT.match(text):
             # fetch() uses the statement cache but gives no tag (trap 34a); a SELECT's is known.
-            rows = _tuples(await self._raw.fetch(text, *args, record_class=asyncpg.Record))
+            rows = _tuples(await self._con.fetch(text, *args, record_class=asyncpg.Record))
             return rows, f"SELECT {len(rows)}"
-        statement = await self._raw.prepare(text, record_class=asyncpg.Record)
+        statement = await self._con.prepare(text, record_class=asyncpg.Record)
         rows = _tuples(await statement.fetch(*args))
         return rows, statement.get_statusmsg() or ""
 
-    @contextlib.contextmanager
-    def _answers(self) -> Iterator[None]:
-        """Translate failures, and discard the connection unless the server answered (trap 32)."""
-        if self.broken:
-            raise Unanswered("the connection is closed")
-        try:
-            yield
-        except Exception as exc:
-            error = server_error(exc)
-            if error is None or is_fatal(error):
-                self.discard()
-            raise translate(exc) from exc
-        except BaseException:
+    def _failure(self, exc: Exception) -> DatabaseError | Unanswered:
+        """Say it in the core's words; cut the connection unless the server answered (trap 32)."""
+        error = server_error(exc)
+        if error is None or is_fatal(error):
             self.discard()
-            raise
+        return translate(exc)
 
     @contextlib.contextmanager
     def _notices(self) -> Iterator[list[Notice]]:
@@ -162,12 +183,12 @@ class AsyncpgSession:
                 )
             )
 
-        self._raw.add_log_listener(listener)
+        self._con.add_log_listener(listener)
         try:
             yield notices
         finally:
-            if not is_closed(self._raw):
-                self._raw.remove_log_listener(listener)
+            if not is_closed(self._con):
+                self._con.remove_log_listener(listener)
 
 
 def is_closed(raw: Raw) -> bool:

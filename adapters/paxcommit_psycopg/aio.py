@@ -43,13 +43,13 @@ class PsycopgAsyncSession(SessionBase):
         with self._answers():
             return await self._uncancelled(self._execute(sql))
 
-    async def begin(self, options: BeginOptions) -> None:
+    async def begin(self, options: BeginOptions, first: Sql | None = None) -> None:
         """See `AsyncSession.begin`; psycopg's own ``transaction()`` nests in a plain BEGIN."""
         with self._answers():
             await self._raw.set_autocommit(True)
         self._begun = True
         try:
-            await self.execute(begin_statement(options))
+            await self.execute(begin_statement(options, first))
         except BaseException:
             await self.settle()
             raise
@@ -88,7 +88,7 @@ class PsycopgAsyncSession(SessionBase):
             self._raw.pgconn.finish()
 
     async def _execute(self, sql: Sql) -> Result:
-        with self._notices() as notices:
+        with self._notices(sql.notices) as notices:
             async with (
                 self._in_autocommit(),
                 psycopg.AsyncRawCursor(self._raw, row_factory=tuple_row) as cursor,

@@ -73,9 +73,12 @@ class SessionBase:
             raise
 
     @contextlib.contextmanager
-    def _notices(self) -> Iterator[list[Notice]]:
+    def _notices(self, wanted: bool) -> Iterator[list[Notice]]:
         """Listen for one call only: nothing of ours stays on a connection of somebody's pool."""
         notices: list[Notice] = []
+        if not wanted:
+            yield notices
+            return
 
         def handler(diag: Diagnostic) -> None:
             notices.append(
@@ -93,14 +96,15 @@ class SessionBase:
             self._raw.remove_notice_handler(handler)
 
 
-def begin_statement(options: BeginOptions) -> Sql:
-    """Spell BEGIN; what is None is left to the database's own default."""
+def begin_statement(options: BeginOptions, first: Sql | None) -> Sql:
+    """Spell BEGIN, and what follows at once; what is None is left to the database's default."""
     words = ["BEGIN"]
     if options.isolation is not None:
         words.append(f"ISOLATION LEVEL {options.isolation.upper()}")
     if options.read_only is not None:
         words.append("READ ONLY" if options.read_only else "READ WRITE")
-    return Sql(" ".join(words))
+    begin = " ".join(words)
+    return Sql(f"{begin}; {first.text}" if first else begin)
 
 
 def check_adoptable(raw: psycopg.BaseConnection[Any]) -> None:

@@ -37,7 +37,7 @@ class PsycopgSession(SessionBase):
 
     def execute(self, sql: Sql) -> Result:
         """See `SyncSession.execute`."""
-        with self._answers(), self._notices() as notices, self._in_autocommit():
+        with self._answers(), self._notices(sql.notices) as notices, self._in_autocommit():
             with psycopg.RawCursor(self._raw, row_factory=tuple_row) as cursor:
                 # Without arguments it stays a simple query, so it may not become a prepared one.
                 prepare = None if sql.args else False
@@ -49,13 +49,13 @@ class PsycopgSession(SessionBase):
                 tag = cursor.statusmessage or ""
             return Result(rows, tag, tuple(notices))
 
-    def begin(self, options: BeginOptions) -> None:
+    def begin(self, options: BeginOptions, first: Sql | None = None) -> None:
         """See `SyncSession.begin`; psycopg's own ``transaction()`` nests in a plain BEGIN."""
         with self._answers():
             self._raw.autocommit = True
         self._begun = True
         try:
-            self.execute(begin_statement(options))
+            self.execute(begin_statement(options, first))
         except BaseException:
             self.settle()
             raise

@@ -139,6 +139,11 @@ def _meaning(found: Found) -> Iterator[str]:
                 f"Only {len(found.learned)} acceptors answer and {found.majority} are needed, so "
                 f"nobody can tell now. It is not lost."
             )
+        case Outcome.OPEN if found.known and found.silent:
+            yield (
+                "Open, as far as those acceptors tell that answer; it may be decided: "
+                f"{', '.join(found.silent)} may hold the votes."
+            )
         case Outcome.OPEN if found.known:
             yield "Open: voting has begun, and no majority has chosen everything yet."
         case Outcome.OPEN if found.prepared:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from paxcommit.cli.bench import bench
+from paxcommit.cli.chaos import chaos
 from paxcommit.cli.demo import demo
 from paxcommit.cli.doctor import doctor
 from paxcommit.cli.exits import EPILOG
@@ -49,5 +51,5 @@ def _main(
     pass
 
 
-for _command in (init, doctor, status, explain, outcome, recover, demo):
+for _command in (init, doctor, status, explain, outcome, recover, demo, chaos, bench):
     app.command(epilog=EPILOG)(_command)

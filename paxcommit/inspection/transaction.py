@@ -84,6 +84,11 @@ class Found:
         return {site: each for site, each in self.answers.items() if isinstance(each, Learned)}
 
     @property
+    def silent(self) -> list[str]:
+        """The acceptors that did not answer; without failures F+1 have the votes, maybe these."""
+        return sorted(site.name for site in self.answers.keys() - self.learned.keys())
+
+    @property
     def enough(self) -> bool:
         """Whether F+1 acceptors answered."""
         return len(self.learned) >= self.majority

@@ -68,7 +68,7 @@ class Applying:
 
     def give_up(self) -> None:
         """Stop waiting; what is still open is unapplied, and recovery's."""
-        for name in self._open:
+        for name in sorted(self._open):
             self.unapplied.setdefault(name, "no answer in time")
         self._open.clear()
 

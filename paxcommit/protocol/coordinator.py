@@ -39,7 +39,7 @@ from paxcommit.protocol.effects import (
 from paxcommit.protocol.finishing import Damage
 from paxcommit.protocol.leader import Leader
 from paxcommit.protocol.learner import Learner
-from paxcommit.protocol.messages import AcceptorName, Phase2a
+from paxcommit.protocol.messages import AcceptorName, Phase2a, Phase2b
 from paxcommit.protocol.resource_manager import (
     No,
     OnlyCommitted,
@@ -54,6 +54,7 @@ __all__ = ["CommitMachine", "Terms"]
 
 _DEADLINE = "deadline"
 _FINISH = "finish"
+_HEDGE = "hedge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,17 @@ class Terms:
     """What a commit runs under.
 
     Attributes:
-        acceptors: All 2F+1, by name.
+        acceptors: All 2F+1, by name; the F+1 in front are asked first.
         deadline: Seconds for a decision, from the start of the commit.
         finish: Seconds for applying it, from the decision; what is not applied then is recovery's.
+        hedge: Seconds after which the other F are asked, too, if nothing is decided; 0: ask all
+            at once.
     """
 
     acceptors: tuple[AcceptorName, ...]
     deadline: float
     finish: float
+    hedge: float = 0.0
 
     @property
     def quorum(self) -> int:
@@ -121,6 +125,7 @@ class CommitMachine:
         self._unanswered = set(participants)
         self._readers: dict[str, bool] = {}
         self._applying = Applying({})
+        self._rest: list[Effect] = []
 
     # --- what the owner may read ----------------------------------------------------------------
 
@@ -274,12 +279,24 @@ class CommitMachine:
         }
         values |= {rm.participant: rm.vote() for rm in voters}
         request = Phase2a(self.txid, Ballot(0), values)
-        return [Send(acceptor, request) for acceptor in self._terms.acceptors]
+        sends: list[Effect] = [Send(acceptor, request) for acceptor in self._terms.acceptors]
+        if self._terms.hedge == 0:
+            return sends
+        # Any F+1 choose a value; without failures the paper, too, counts F+1 acceptors' writes.
+        self._rest = sends[self._terms.quorum :]
+        return [*sends[: self._terms.quorum], SetTimer(_HEDGE, self._terms.hedge)]
+
+    def _ask_the_rest(self) -> list[Effect]:
+        """The same bundle, so it does not matter when, or whether, it arrives."""
+        rest, self._rest = self._rest, []
+        return rest
 
     def _acceptor(self, event: Event) -> list[Effect]:
         # Ballot 0 is used once (R6).  Refused or unanswered by a majority is no abort (R21, trap
         # 28): the leader counts such answers, and goes on with a ballot of its own.
         effects = self._leader.handle(event)
+        if not isinstance(event, Phase2b):
+            effects = [*self._ask_the_rest(), *effects]
         outcome = self._learner.outcome
         if outcome is Outcome.OPEN:
             return effects
@@ -333,6 +350,8 @@ class CommitMachine:
     # --- time -----------------------------------------------------------------------------------
 
     def _timer(self, name: str) -> list[Effect]:
+        if name == _HEDGE and self._state is _State.DECIDING:
+            return self._ask_the_rest()
         if name == _FINISH and self._state is _State.APPLYING:
             self._applying.give_up()
             self._state = _State.DONE

@@ -34,10 +34,13 @@ class Damage:
     Attributes:
         what: One word for machines: ``lost-branch`` or ``committed-despite-abort``.
         detail: In words, for the person on call.
+        written: Whether it is written down where the person on call will look; if not, it is still
+            to be.
     """
 
     what: str
     detail: str
+    written: bool = True
 
 
 FinishAnswer: TypeAlias = Applied | Busy | NotApplied | Damage

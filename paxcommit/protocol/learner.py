@@ -54,7 +54,8 @@ class Learner:
                 chosen = self._chosen.setdefault(instance, vote.value)
                 require(
                     chosen == vote.value,
-                    f"{self.txid}: two values chosen for {instance!r}: {chosen} and {vote.value}",
+                    "%s: two values chosen for %r: %s and %s",
+                    *(self.txid, instance, chosen, vote.value),
                 )
 
     def add_votes(

@@ -32,6 +32,11 @@ __all__ = ["Mandate", "RecoveryMachine", "Resolution"]
 
 _GIVE_UP = "give-up"
 
+# Why it stops without an outcome, as far as that is the same each time.
+_UNLEARNT = "no decision is among what the acceptors hold"
+_TOO_FEW = "acceptors answer; it waits"
+_TOO_LATE = "no F+1 acceptors agreed in time; it waits"
+
 
 class Mandate(enum.Enum):
     """How far a recoverer may go with a transaction."""
@@ -198,16 +203,18 @@ class RecoveryMachine:
             return []
         quorum, everybody = self._learner.quorum, len(self._acceptors)
         if everybody - len(self._silent) < quorum:
-            return self._stop(f"only {everybody - len(self._silent)} acceptors answer; it waits")
+            return self._stop(f"only {everybody - len(self._silent)} {_TOO_FEW}")
         if len(self._answered) < quorum:
             return []
         match self._mandate:
             case Mandate.LEARN:
-                if len(self._answered) + len(self._silent) == everybody:
-                    return self._stop(
-                        "the acceptors answer, and no decision is among what they hold"
-                    )
-                return []
+                if len(self._answered) + len(self._silent) < everybody:
+                    return []
+                reason = _UNLEARNT
+                if self._silent:
+                    silent = ", ".join(sorted(self._silent))
+                    reason = f"{reason} that answer; {silent} may hold one, and force finds it"
+                return self._stop(reason)
             case Mandate.LEAD:
                 return self._lead()
             case Mandate.FORCE if self._committed_branch and not self._registrar_known:
@@ -277,7 +284,7 @@ class RecoveryMachine:
             self._applying.give_up()
             self._state = _State.DONE
             return []
-        return self._stop("no F+1 acceptors agreed in time; it waits")
+        return self._stop(_TOO_LATE)
 
     def _stop(self, reason: str, damage: tuple[str, ...] = ()) -> list[Effect]:
         self.resolution = Resolution(Outcome.OPEN, reason, damage)

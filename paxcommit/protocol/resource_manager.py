@@ -141,14 +141,15 @@ class ResourceManager:
 
     def answered(self, answer: BranchAnswer) -> None:
         """Take the branch's one answer."""
-        require(self._state is _State.WORKING, f"{self.participant} answered twice")
+        require(self._state is _State.WORKING, "%s answered twice", self.participant)
         self.answer, self._state = answer, _State.ANSWERED
 
     def vote(self) -> Vote:
         """Vote Prepared at ballot 0.  There is no other vote: a *no* is told, not voted (R6)."""
         require(
             self._state is _State.ANSWERED and isinstance(self.answer, Prepared),
-            f"{self.participant} may not vote: {self._state.value}, {self.answer}",
+            "%s may not vote: %s, %s",
+            *(self.participant, self._state, self.answer),
         )
         self._state = _State.VOTED
         return Vote.PREPARED

@@ -5,14 +5,14 @@ A wrong guess costs an abort, never atomicity: what is *decided* is never a matt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from paxcommit.ids import TxId
 from paxcommit.protocol.messages import AcceptorName
 from paxcommit.protocol.recovery import Mandate
 
-__all__ = ["SETTLED_AFTER", "Case", "SeenBranch", "is_dead", "triage"]
+__all__ = ["SETTLED_AFTER", "Case", "SeenBranch", "Sightings", "is_dead", "triage"]
 
 SETTLED_AFTER = 1.0
 """Seconds a living coordinator is given to apply its own decision before others look."""
@@ -35,13 +35,44 @@ class SeenBranch:
     deadline: int
 
 
+class Sightings:
+    """Since when one recoverer has seen each branch, by its own clock, which nobody sets.
+
+    A server whose clock is set back would keep its branches young for as long, and whoever waits
+    for their locks would wait until it has caught up.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[TxId, str], float] = {}
+
+    def age(self, branches: Sequence[SeenBranch], now: float) -> list[SeenBranch]:
+        """Return the branches of one look, none younger than it is to this recoverer.
+
+        Args:
+            branches: All that are seen now; those not among them are forgotten.
+            now: Seconds on a monotonic clock.
+        """
+        keys = [(branch.txid, branch.participant) for branch in branches]
+        self._since = {key: self._since.get(key, now) for key in keys}
+        return [
+            replace(branch, age=max(branch.age, now - self._since[key]))
+            for key, branch in zip(keys, branches, strict=True)
+        ]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A transaction to resolve now, how far one may go, and where its branches were seen."""
+    """A transaction to resolve now.
+
+    Attributes:
+        txid: Its id.
+        mandate: How far one may go.
+        seen: Participants at which a gid of it was seen, and the deadline that the gid spells.
+    """
 
     txid: TxId
     mandate: Mandate
-    seen: frozenset[str]
+    seen: Mapping[str, int]
 
 
 def is_dead(coordinator: int, holders: Mapping[AcceptorName, Collection[int]], quorum: int) -> bool:
@@ -73,5 +104,5 @@ def triage(
             mandate = Mandate.LEARN
         else:
             continue
-        cases.append(Case(txid, mandate, frozenset(branch.participant for branch in seen)))
+        cases.append(Case(txid, mandate, {each.participant: each.deadline for each in seen}))
     return cases

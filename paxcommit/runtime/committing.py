@@ -28,10 +28,10 @@ from paxcommit.protocol.resource_manager import (
     WroteNothing,
     judge_error,
 )
+from paxcommit.runtime.damages import write_down
 from paxcommit.runtime.plan import Ask, Call, Plan, branch, standing
 from paxcommit.sql import branch as branch_sql
 from paxcommit.sql import finish as finish_sql
-from paxcommit.sql import participant as participant_sql
 from paxcommit.sql.statement import DatabaseError, Statements, Unanswered
 
 __all__ = ["Enlisted", "operate"]
@@ -72,7 +72,7 @@ def operate(effect: Operation, enlisted: dict[str, Enlisted]) -> Plan[Event]:
         case Apply(participant=name, verdict=verdict):
             answer = yield from _apply(name, enlisted[name].gid, verdict)
             if isinstance(answer, Damage):
-                yield from _record_damage(name, enlisted[name].gid, answer)
+                answer = yield from write_down(enlisted[name].gid.txid, name, answer)
             return ApplyAnswered(name, answer)
         case _:
             raise InvariantViolation(f"a coordinator has no use for {effect}")
@@ -125,14 +125,3 @@ def _finish(name: str, gid: Gid, *, commit: bool) -> Plan[FinishAnswer]:
         if not isinstance(answer, Unanswered | NotApplied):
             break
     return NotApplied(str(answer)) if isinstance(answer, Exception) else answer
-
-
-def _record_damage(name: str, gid: Gid, damage: Damage) -> Plan[None]:
-    """Keep damage where `paxcommit status` finds it: in the participant's database."""
-    _log.error("damage at %s, transaction %s: %s", name, gid.txid, damage.detail)
-    yield [
-        Call(
-            standing(name),
-            participant_sql.record_damage(gid.txid, name, damage.what, damage.detail),
-        )
-    ]

@@ -20,8 +20,9 @@ from paxcommit.errors import (
     ParticipantUnavailable,
     PaxcommitError,
 )
-from paxcommit.protocol.messages import AcceptorAnswer, AcceptorName, Request
+from paxcommit.protocol.messages import AcceptorAnswer, AcceptorName, LostVotes, Request
 from paxcommit.runtime.plan import Call, Plan, acceptor, standing
+from paxcommit.runtime.preference import Choice, Preference
 from paxcommit.sql import acceptor as acceptor_sql
 from paxcommit.sql import link as link_sql
 from paxcommit.sql import participant as participant_sql
@@ -73,6 +74,7 @@ class Membership:
         self.acceptors = tuple(sorted(acceptors))
         self.sites = dict(sites)
         self.marks = Marks()
+        self.preference = Preference(self.acceptors)
         self._coordinator = coordinator
         self._record: EpochRecord | None = None
         self._lock = threading.Lock()
@@ -97,6 +99,10 @@ class Membership:
         """Acceptors whose link is up, proved, and (for a coordinator) holds its lock."""
         with self._lock:
             return frozenset(self._admitted)
+
+    def choose(self, deadline: float) -> Choice:
+        """Tell whom a commit that may take `deadline` seconds asks."""
+        return self.preference.choose(self.admitted, deadline / 4)
 
     def lost(self, name: AcceptorName) -> None:
         """A link is down, and with it the lock."""
@@ -195,7 +201,21 @@ class Membership:
         self, name: AcceptorName
     ) -> Callable[[Sequence[Request]], Statements[list[AcceptorAnswer]]]:
         """How an acceptor link asks many requests in one call."""
-        return lambda requests: acceptor_sql.ask(self.authority(name), self.marks, requests)
+        authority: Authority | None = None
+
+        def ask(requests: Sequence[Request]) -> Statements[list[AcceptorAnswer]]:
+            nonlocal authority
+            authority = authority or self.authority(name)
+            self.preference.asked(name)
+            well = False
+            try:
+                answers = yield from acceptor_sql.ask(authority, self.marks, requests)
+                well = not any(isinstance(answer, LostVotes) for answer in answers)
+                return answers
+            finally:
+                self.preference.answered(name, well=well)
+
+        return ask
 
     def participant_setup(self, name: str) -> Callable[[], Statements[None]]:
         """What the standing link to a participant runs on each new connection."""

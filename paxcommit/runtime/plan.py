@@ -40,10 +40,12 @@ class Where:
             ``fence``: a second one, which may have to wait for a lock.
             ``branch``: the session in which a transaction's branch runs.
         name: The acceptor's or participant's name.
+        lane: Which of several for one purpose; 0 is the one that is always there (R27).
     """
 
     kind: Literal["acceptor", "standing", "fence", "branch"]
     name: str
+    lane: int = 0
 
 
 def acceptor(name: AcceptorName) -> Where:
@@ -51,14 +53,14 @@ def acceptor(name: AcceptorName) -> Where:
     return Where("acceptor", name)
 
 
-def standing(name: str) -> Where:
-    """The standing connection to a participant."""
-    return Where("standing", name)
+def standing(name: str, lane: int = 0) -> Where:
+    """The standing connection to a participant, or one beside it while there is much to do."""
+    return Where("standing", name, lane)
 
 
-def fencing(name: str) -> Where:
-    """The connection to a participant on which fences wait."""
-    return Where("fence", name)
+def fencing(name: str, lane: int = 0) -> Where:
+    """The connection to a participant on which fences wait, or one beside it."""
+    return Where("fence", name, lane)
 
 
 def branch(name: str) -> Where:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
+from paxcommit import failpoints
 from paxcommit.errors import InvariantViolation
 from paxcommit.ids import Gid, TxId
 from paxcommit.protocol.effects import (
@@ -25,12 +27,12 @@ from paxcommit.protocol.effects import (
 )
 from paxcommit.protocol.finishing import Applied, Busy, Damage, FinishAnswer, NotApplied
 from paxcommit.protocol.messages import AcceptorName
-from paxcommit.protocol.watching import Case, SeenBranch, triage
+from paxcommit.protocol.watching import Case, SeenBranch, Sightings, triage
+from paxcommit.runtime.damages import write_down
 from paxcommit.runtime.membership import Membership
 from paxcommit.runtime.plan import Ask, Call, Plan, acceptor, fencing, standing
 from paxcommit.sql import finish as finish_sql
 from paxcommit.sql import link as link_sql
-from paxcommit.sql import participant as participant_sql
 from paxcommit.sql.fencing import (
     Blocker,
     Standing,
@@ -40,12 +42,15 @@ from paxcommit.sql.fencing import (
     terminate_blocker,
 )
 from paxcommit.sql.finish import PreparedBranch, prepared_branches
-from paxcommit.sql.statement import Sql, Statements
+from paxcommit.sql.statement import Sql, Statements, Unanswered
 from paxcommit.sql.stuck import terminate_preparer
 
-__all__ = ["Sweep", "operate", "sweep"]
+__all__ = ["Sweep", "lane_of", "operate", "sweep"]
 
-_log = logging.getLogger("paxcommit.recovery")
+_Applies: TypeAlias = Callable[[], Statements[FinishAnswer]]
+
+_LANES = 4
+_CROWD = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,17 @@ class Sweep:
     unreachable: dict[str, str]
 
 
-def sweep(members: Membership, served: Sequence[str]) -> Plan[Sweep]:
-    """Look for prepared branches, ask who lives, and tell whose branches to resolve now."""
+def sweep(
+    members: Membership, served: Sequence[str], sightings: Sightings, now: float
+) -> Plan[Sweep]:
+    """Look for prepared branches, ask who lives, and tell whose branches to resolve now.
+
+    Args:
+        members: Whom to ask.
+        served: Participants to look at.
+        sightings: What earlier looks of this recoverer saw.
+        now: Seconds on the recoverer's monotonic clock.
+    """
     unreachable: dict[str, str] = {}
     foreign: list[str] = []
     seen: list[SeenBranch] = []
@@ -82,10 +96,23 @@ def sweep(members: Membership, served: Sequence[str]) -> Plan[Sweep]:
                 foreign.append(branch.text)
                 continue
             seen.append(SeenBranch(branch.gid.txid, name, branch.age, branch.gid.deadline))
+    seen = sightings.age(seen, now)
     holders: Mapping[AcceptorName, Collection[int]] = {}
     if seen:
         holders = yield from _holders(members, sorted({b.txid.coordinator for b in seen}))
     return Sweep(triage(seen, holders, members.quorum), seen, foreign, unreachable)
+
+
+def lane_of(txid: TxId, crowd: int) -> int:
+    """Tell on which connections to apply a transaction's decision.
+
+    Every one is a flush, and flushes of several sessions are one; so a crowd is spread over a few.
+
+    Args:
+        txid: The transaction.
+        crowd: How many are resolved at this time.
+    """
+    return txid.seq % _LANES if crowd > _CROWD else 0
 
 
 def _holders(
@@ -103,15 +130,32 @@ def _holders(
     }
 
 
-def operate(effect: Operation, txid: TxId, members: Membership) -> Plan[Event]:
-    """The plan that carries out one effect of a `RecoveryMachine`."""
+def operate(
+    effect: Operation, txid: TxId, members: Membership, seen: Mapping[str, int], lane: int = 0
+) -> Plan[Event]:
+    """The plan that carries out one effect of a `RecoveryMachine`.
+
+    Args:
+        effect: Its effect.
+        txid: The transaction.
+        members: Whom to talk to.
+        seen: Participants at which a sweep has seen its gid, with the deadline that the gid spells.
+        lane: On which connections to apply it; see `lane_of`.
+    """
     match effect:
         case Send(acceptor=name, request=request):
             (event,) = yield [Ask(name, request)]
             answered: Event = event
             return answered
         case Apply(participant=name, verdict=verdict):
-            return ApplyAnswered(name, (yield from _apply(txid, name, verdict, members)))
+            commit = verdict is Verdict.COMMIT
+            finish = partial(_finish, txid, name, commit, members, seen.get(name))
+            fence = partial(finish_sql.fence, members.record.digest, txid, name)
+            fences = verdict is Verdict.ROLL_BACK_AND_FENCE
+            answer = yield from _apply(name, lane, finish, fence if fences else None)
+            if isinstance(answer, Damage):
+                answer = yield from write_down(txid, name, answer)
+            return ApplyAnswered(name, answer)
         case Fence(participant=name):
             return FenceAnswered(name, (yield from _fence(txid, name, members)))
         case Terminate(participant=name, pid=pid, backend_start=started):
@@ -131,33 +175,34 @@ def operate(effect: Operation, txid: TxId, members: Membership) -> Plan[Event]:
 # --- applying -----------------------------------------------------------------------------------
 
 
-def _apply(txid: TxId, name: str, verdict: Verdict, members: Membership) -> Plan[FinishAnswer]:
+def _apply(name: str, lane: int, finish: _Applies, fence: _Applies | None) -> Plan[FinishAnswer]:
     """Finish whatever gid of the transaction is here; then, after Aborted, fence it off (R20).
 
     A fence may have to wait for a lock, so it goes over a connection where it holds up no other
     transaction's decision.
     """
-    (answer,) = yield [
-        Call(standing(name), _finish(txid, name, verdict is Verdict.COMMIT, members))
-    ]
-    if isinstance(answer, Applied) and verdict is Verdict.ROLL_BACK_AND_FENCE:
-        (answer,) = yield [Call(fencing(name), finish_sql.fence(members.record.digest, txid, name))]
+    (answer,) = yield [Call(standing(name, lane), finish())]
+    if lane and isinstance(answer, Unanswered):
+        # No slot for one more, perhaps; the standing one has its own (R27), and asking is safe.
+        (answer,) = yield [Call(standing(name), finish())]
+    if fence is not None and isinstance(answer, Applied):
+        failpoints.hit("fence-after-rollback", name, ".before")
+        (answer,) = yield [Call(fencing(name, lane), fence())]
+        failpoints.hit("fence-after-rollback", name, ".after")
     if isinstance(answer, Exception):
         return NotApplied(str(answer))
-    if isinstance(answer, Damage):
-        _log.error("damage at %s, transaction %s: %s", name, txid, answer.detail)
-        yield [
-            Call(
-                standing(name),
-                participant_sql.record_damage(txid, name, answer.what, answer.detail),
-            )
-        ]
     finished: FinishAnswer = answer
     return finished
 
 
-def _finish(txid: TxId, name: str, commit: bool, members: Membership) -> Statements[FinishAnswer]:
-    gids = yield from _gids(txid, name, members)
+def _finish(
+    txid: TxId, name: str, commit: bool, members: Membership, deadline: int | None = None
+) -> Statements[FinishAnswer]:
+    if deadline is not None:
+        # Looking at all that is prepared for each that was seen would be quadratic.
+        gids = [Gid(members.record.digest, txid, name, deadline)]
+    else:
+        gids = yield from _gids(txid, name, members)
     for gid in gids:
         finish = finish_sql.commit_prepared if commit else finish_sql.rollback_prepared
         answer = yield from finish(gid)

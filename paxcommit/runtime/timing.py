@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import tenacity
 from tenacity.wait import wait_base
 
-__all__ = ["MAX_BATCH", "Timing", "backoff_delay", "reconnect_wait"]
+__all__ = ["MAX_BATCH", "MAX_QUEUED", "Timing", "backoff_delay", "reconnect_wait"]
 
 MAX_BATCH = 256
 """Requests that one call to an acceptor carries at most."""
+
+MAX_QUEUED = 10_000
+"""What may wait for one link; more ends at once in no answer.  A transaction asks an acceptor one
+thing at a time, and has a connection at every participant while it does, so this is never near."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,11 +101,14 @@ def ask(
                 batch = {at: one for at, one in turn.items() if isinstance(one, kind)}
                 if not batch:
                     continue
-                result = yield _call(authority, marks, list(batch.values()))
+                due = marks.due(authority.identity)
+                result = yield _call(authority, marks, due, list(batch.values()))
+                if kind is not Learn:
+                    marks.told(authority.identity, due)
                 rows = {(row[0], row[1]): row[2:] for row in result.rows}
                 for at, request in batch.items():
                     key = (request.txid.coordinator, request.txid.seq)
-                    require(key in rows, f"{authority.acceptor} left out {request.txid}")
+                    require(key in rows, "%s left out %s", authority.acceptor, request.txid)
                     answers[at] = _read(authority, marks, request, rows[key])
     except DatabaseError as error:
         raise translate(error) from error
@@ -125,12 +128,12 @@ def _turns(requests: Sequence[Request]) -> Sequence[Mapping[int, Request]]:
     return turns
 
 
-def _call(authority: Authority, marks: Marks, batch: Sequence[Request]) -> Sql:
+def _call(
+    authority: Authority, marks: Marks, due: Mapping[str, int], batch: Sequence[Request]
+) -> Sql:
     """Spell one call; `batch` is not empty and of one kind."""
     whom = (authority.digest, authority.identity)
-    known = dict(marks.snapshot())
-    remembered = known.pop(authority.identity, 0)
-    memory = (*whom, remembered, list(known), list(known.values()))
+    memory = (*whom, marks.of(authority.identity), list(due), list(due.values()))
     transactions = (
         [request.txid.coordinator for request in batch],
         [request.txid.seq for request in batch],

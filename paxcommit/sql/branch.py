@@ -23,6 +23,7 @@ __all__ = [
     "commit_only",
     "commit_reader",
     "end_reader",
+    "mark",
     "open_branch",
     "prepare_branch",
     "rollback",
@@ -31,9 +32,14 @@ __all__ = [
 _BRANCH_KEY = "paxcommit_branch_pkey"
 
 
+def mark(txid: TxId) -> Sql:
+    """The first statement of a branch: marks the transaction just begun as that of `txid` (R14)."""
+    return Sql(f"SELECT set_config('paxcommit.txid', '{txid}', true)")
+
+
 def open_branch(txid: TxId) -> Statements[None]:
-    """Mark the transaction just begun as the one of `txid` (R14)."""
-    yield Sql("SELECT set_config('paxcommit.txid', $1::text, true)", (str(txid),))
+    """Mark the transaction just begun as the one of `txid`, if `begin` did not (R14)."""
+    yield mark(txid)
 
 
 def prepare_branch(
@@ -69,11 +75,10 @@ def prepare_branch(
             # R18: the user's deferred triggers first, as the user's role.
             "SET CONSTRAINTS ALL IMMEDIATE;"
             f" SET LOCAL ROLE {_role(role)};"
-            # Trap 2: otherwise the warning that makes a PREPARE Unknown may be hidden.
-            " SET LOCAL client_min_messages = warning;"
             " SAVEPOINT paxcommit_branch;"
             f" SELECT {_branch_call(gid, 'branch')};"
-            f" PREPARE TRANSACTION {gid.quoted}"
+            f" PREPARE TRANSACTION {gid.quoted}",
+            notices=True,
         )
     except DatabaseError as error:
         if error.sqlstate == Refusal.WROTE_NOTHING:

@@ -108,6 +108,7 @@ def hello(authority: Authority, marks: Marks) -> Statements[Hello]:
         )
     except DatabaseError as error:
         raise translate(error) from error
+    marks.told(authority.identity, known)
     told = {row[0]: int(row[1]) for row in result.rows}
     for identity, mark in told.items():
         marks.remember(identity, mark)

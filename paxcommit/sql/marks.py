@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
 
 __all__ = ["Marks"]
+
+_STEP = 16
+"""How far a mark moves before the other acceptors are told: they keep it lazily."""
 
 
 class Marks:
@@ -14,6 +18,7 @@ class Marks:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._marks: dict[str, int] = {}
+        self._told: defaultdict[str, dict[str, int]] = defaultdict(dict)
 
     def remember(self, identity: str, mark: int) -> None:
         """Remember `mark`, unless a higher one is remembered already."""
@@ -30,3 +35,19 @@ class Marks:
         """Return all that is remembered, as it is now."""
         with self._lock:
             return dict(self._marks)
+
+    def due(self, identity: str) -> Mapping[str, int]:
+        """Return the others' marks that it is time to tell `identity` of; mostly none."""
+        with self._lock:
+            told = self._told[identity]
+            return {
+                other: mark
+                for other, mark in self._marks.items()
+                if other != identity and mark >= told.get(other, 0) + _STEP
+            }
+
+    def told(self, identity: str, marks: Mapping[str, int]) -> None:
+        """Note that `identity` has heard of `marks`."""
+        if marks:
+            with self._lock:
+                self._told[identity].update(marks)

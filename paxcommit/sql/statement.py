@@ -23,10 +23,12 @@ class Sql:
         text: With `args`: one statement with ``$1 …`` placeholders (extended protocol).  Without:
             sent as one simple-query string, which may hold several statements.
         args: Only int, str, bool, None, and lists of int or str.
+        notices: Whether notices are wanted as well; listening for them costs something.
     """
 
     text: str
     args: tuple[Any, ...] = ()
+    notices: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Result:
     Attributes:
         rows: Of the last statement; plain tuples of int, str, bool, float, None and lists of them.
         tag: The command tag of the last statement, e.g. ``PREPARE TRANSACTION``.
-        notices: In order of arrival.
+        notices: In order of arrival; empty unless they were wanted.
     """
 
     rows: Sequence[tuple[Any, ...]]

@@ -21,6 +21,7 @@ __all__ = [
     "VARIABLE",
     "FailpointReached",
     "arm_from_environment",
+    "armed",
     "call_at",
     "kill_at",
     "raise_at",
@@ -58,7 +59,8 @@ def _remove(hook: failpoints.Hook) -> None:
 
 
 @contextmanager
-def _armed(hook: failpoints.Hook) -> Iterator[None]:
+def armed(hook: failpoints.Hook) -> Iterator[None]:
+    """Call `hook` with the name of every step, beside whatever else is armed."""
     _add(hook)
     try:
         yield
@@ -92,7 +94,7 @@ def _signal_self(which: signal.Signals) -> Callable[[str], None]:
 
 def kill_at(name: str, nth: int = 1) -> AbstractContextManager[None]:
     """SIGKILL this process when step `name` is reached for the `nth` time."""
-    return _armed(_nth(name, nth, _signal_self(signal.SIGKILL)))
+    return armed(_nth(name, nth, _signal_self(signal.SIGKILL)))
 
 
 def stop_at(name: str, nth: int = 1) -> AbstractContextManager[None]:
@@ -100,7 +102,7 @@ def stop_at(name: str, nth: int = 1) -> AbstractContextManager[None]:
 
     Its parent sees it with ``os.waitpid(pid, os.WUNTRACED)`` and wakes it with SIGCONT.
     """
-    return _armed(_nth(name, nth, _signal_self(signal.SIGSTOP)))
+    return armed(_nth(name, nth, _signal_self(signal.SIGSTOP)))
 
 
 def raise_at(
@@ -111,7 +113,7 @@ def raise_at(
     def act(_name: str) -> None:
         raise error
 
-    return _armed(_nth(name, nth, act))
+    return armed(_nth(name, nth, act))
 
 
 def call_at(
@@ -122,7 +124,7 @@ def call_at(
     def act(_name: str) -> None:
         function()
 
-    return _armed(_nth(name, nth, act))
+    return armed(_nth(name, nth, act))
 
 
 @contextmanager
@@ -134,7 +136,7 @@ def record(pattern: str = "*") -> Iterator[list[str]]:
         if fnmatchcase(name, pattern):
             reached.append(name)
 
-    with _armed(hook):
+    with armed(hook):
         yield reached
 
 

@@ -141,6 +141,22 @@ def test_without_a_majority_nobody_can_tell(
     assert "recovery then finishes it" in text
 
 
+def test_a_decision_may_be_hidden_by_one_that_is_away(
+    cli: Cli, stage: Stage, stop_acceptors: Callable[..., None]
+) -> None:
+    """Without failures F+1 acceptors have the votes, and one of those may be away."""
+    stage.vote({**J, **YES}, "a1", "a2")
+    assert "Decided: committed" in cli("explain", str(stage.txid)).out
+    stop_acceptors("a2")
+    ran = cli("explain", str(stage.txid))
+    assert ran.code == 4
+    assert "it may be decided: a2 may hold the votes" in ran.out
+    assert "outcome --force" in ran.out
+    asked = cli("outcome", str(stage.txid))
+    assert asked.code == 4
+    assert "a2 may hold one, and force finds it" in " ".join(asked.out.split())
+
+
 def test_the_votes_of_one_acceptor_are_no_decision(
     cli: Cli, stage: Stage, stop_acceptors: Callable[..., None]
 ) -> None:

@@ -26,7 +26,7 @@ from paxcommit.ids import TxId
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
 
-COMMANDS = ("init", "doctor", "status", "explain", "outcome", "recover", "demo")
+COMMANDS = ("init", "doctor", "status", "explain", "outcome", "recover", "demo", "chaos", "bench")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

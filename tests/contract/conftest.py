@@ -38,8 +38,8 @@ class BridgedSession:
     async def execute(self, sql: Sql) -> Result:
         return await self._in_thread(self.session.execute, sql)
 
-    async def begin(self, options: BeginOptions) -> None:
-        await self._in_thread(self.session.begin, options)
+    async def begin(self, options: BeginOptions, first: Sql | None = None) -> None:
+        await self._in_thread(self.session.begin, options, first)
 
     async def settle(self) -> None:
         await self._in_thread(self.session.settle)

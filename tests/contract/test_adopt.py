@@ -167,6 +167,6 @@ async def test_a_psycopg_connection_in_pipeline_mode_is_refused(dsn: str):
 
 async def test_no_notice_handler_stays_behind(kit: Kit, raw):
     session = kit.driver.adopt(raw)
-    await session.execute(Sql("DO $$ begin raise warning 'w'; end $$"))
+    await session.execute(Sql("DO $$ begin raise warning 'w'; end $$", notices=True))
     left = raw._log_listeners if kit.name == "asyncpg" else raw._notice_handlers
     assert not left

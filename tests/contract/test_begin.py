@@ -15,6 +15,14 @@ from .conftest import Kit
 INSERT = "INSERT INTO account VALUES ({}, 0)"
 
 
+@pytest.fixture(params=["own", "pooled"])
+async def session(request, connect, open_pool, dsn: str) -> AsyncSession:
+    """A pool's connections may begin and end otherwise than one that the user brings."""
+    if request.param == "own":
+        return await connect(dsn)
+    return await open_pool(dsn).acquire(10)
+
+
 async def ids(place: Place) -> list[int]:
     return [number for (number,) in place.execute("select id from account order by id")]
 
@@ -147,6 +155,32 @@ async def test_settle_on_a_lost_connection_does_not_raise(session: AsyncSession,
     assert session.broken
     with pytest.raises(Unanswered):
         await session.begin(BeginOptions())
+
+
+@pytest.mark.parametrize("read_only", [None, True, False])
+async def test_the_first_statement_runs_inside(kit: Kit, session: AsyncSession, read_only):
+    options = BeginOptions(isolation="serializable", read_only=read_only)
+    await session.begin(options, Sql("SELECT set_config('paxcommit.txid', 'ours', true)"))
+    assert session.in_transaction
+    asked = Sql(
+        "SELECT current_setting('paxcommit.txid'), current_setting('transaction_isolation')"
+    )
+    async with kit.transaction(session.raw):
+        assert (await session.execute(asked)).rows == [("ours", "serializable")]
+    await session.execute(Sql("ROLLBACK"))
+    await session.settle()
+    await session.begin(BeginOptions())
+    asked = Sql("SELECT current_setting('paxcommit.txid', true)")
+    assert (await session.execute(asked)).rows in ([("",)], [(None,)])
+    await session.settle()
+    assert not session.broken
+
+
+async def test_a_first_statement_that_fails(session: AsyncSession):
+    with pytest.raises(DatabaseError) as caught:
+        await session.begin(BeginOptions(), Sql("SELECT set_config('no.such.name', '1'"))
+    assert caught.value.sqlstate == "42601"
+    assert session.broken or not session.in_transaction
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])

@@ -113,7 +113,8 @@ async def test_notices_come_in_order_with_their_sqlstate(session: AsyncSession):
     result = await session.execute(
         Sql(
             "DO $$ begin raise info 'one'; raise warning 'two'; raise notice 'three';"
-            " raise warning 'four' using errcode = 'PX001'; end $$; DROP TABLE IF EXISTS absent"
+            " raise warning 'four' using errcode = 'PX001'; end $$; DROP TABLE IF EXISTS absent",
+            notices=True,
         )
     )
     assert result.notices == (
@@ -123,7 +124,13 @@ async def test_notices_come_in_order_with_their_sqlstate(session: AsyncSession):
         Notice("WARNING", "PX001", "four"),
         Notice("NOTICE", "00000", 'table "absent" does not exist, skipping'),
     )
-    assert (await session.execute(Sql("SELECT 1"))).notices == ()
+    assert (await session.execute(Sql("SELECT 1", notices=True))).notices == ()
+
+
+async def test_notices_that_nobody_wants_stay_away(session: AsyncSession):
+    warns = "DO $$ begin raise warning 'mind'; end $$"
+    assert (await session.execute(Sql(warns))).notices == ()
+    assert len((await session.execute(Sql(warns, notices=True))).notices) == 1
 
 
 async def test_notices_beside_rows(session: AsyncSession):
@@ -134,7 +141,7 @@ async def test_notices_beside_rows(session: AsyncSession):
         )
     )
     for _ in range(3):
-        result = await session.execute(Sql("SELECT pg_temp.warns($1)", (5,)))
+        result = await session.execute(Sql("SELECT pg_temp.warns($1)", (5,), notices=True))
         assert result.rows == [(5,)]
         assert result.notices == (Notice("WARNING", "01000", "about 5"),)
 

@@ -45,7 +45,9 @@ def transfer(amount: int) -> Statements[dict[str, object]]:
         (None, [2, 1, 3]),
     )
     told["found"] = found.rows
-    warned = yield Sql("DO $$ begin raise warning 'mind'; end $$; UPDATE account SET balance = 0")
+    warned = yield Sql(
+        "DO $$ begin raise warning 'mind'; end $$; UPDATE account SET balance = 0", notices=True
+    )
     told["warned"] = (warned.tag, warned.notices)
     gone = yield Sql("DELETE FROM account WHERE balance = $1", (0,))
     told["gone"] = gone.tag

@@ -187,7 +187,7 @@ async def waiting(connect, alone: Server, gid: str, eventually):
     await session.execute(Sql("SET synchronous_commit = on; SET client_min_messages = warning"))
     await session.begin(BeginOptions())
     await session.execute(Sql("SELECT pg_current_xact_id()::text"))
-    call = asyncio.create_task(session.execute(Sql(f"PREPARE TRANSACTION '{gid}'")))
+    call = asyncio.create_task(session.execute(Sql(f"PREPARE TRANSACTION '{gid}'", notices=True)))
     pid = await eventually(
         place,
         "select pid from pg_stat_activity"

@@ -20,7 +20,7 @@ from paxcommit import (
 )
 from paxcommit.testing import Cluster, Layout
 
-from .shop import Shop, ends_in, eventually
+from .shop import Frozen, Shop, ends_in, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -147,3 +147,47 @@ async def test_a_server_restarted_inside_the_block_aborts_all(coordinator, shop,
     async with coordinator.transaction() as next_one:  # on connections that are new
         await note(next_one, "orders", "stock")
     assert shop.noted(next_one.id) == {"orders", "stock"}
+
+
+async def test_without_faults_the_votes_are_at_f_plus_1_acceptors(coordinator, shop, note):
+    async def accepted() -> set[str]:
+        async with coordinator.transaction() as tx:
+            await note(tx, "orders", "billing")
+        assert await coordinator.outcome(tx.id) is Outcome.COMMITTED
+        return set(shop.accepted(tx.id))
+
+    async def at_two() -> bool:  # a busy machine may hedge
+        return len(await accepted()) == 2
+
+    await eventually(at_two)
+
+
+async def test_a_decision_outlives_each_of_the_acceptors_that_have_it(coordinator, shop, note):
+    async def known_to_two() -> Any:
+        async with coordinator.transaction() as tx:
+            await note(tx, "orders", "billing")
+        return len(shop.accepted(tx.id)) == 2 and tx
+
+    tx = await eventually(known_to_two)
+    for gone in sorted(shop.accepted(tx.id)):
+        async with away(shop, coordinator, gone):
+            # One of two that answer has it: nobody can tell that it was chosen ...
+            assert await coordinator.outcome(tx.id) in (Outcome.OPEN, Outcome.COMMITTED)
+            # ... but a ballot finds it, and then it stands at two again.
+            assert await coordinator.outcome(tx.id, force=True) is Outcome.COMMITTED
+            assert await coordinator.outcome(tx.id) is Outcome.COMMITTED
+
+
+async def test_one_that_hangs_holds_up_no_commit(coordinator, shop, note):
+    backends = shop.place("a1").execute(
+        "select pid from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid() and client_port <> 0"
+    )
+    with contextlib.ExitStack() as thaw:
+        for (pid,) in backends:
+            thaw.enter_context(Frozen(pid)).freeze()
+        for _ in range(3):
+            async with coordinator.transaction() as tx:
+                await note(tx, "orders", "billing")
+            assert tx.outcome is Outcome.COMMITTED
+    assert backends

@@ -53,14 +53,15 @@ async def test_the_fault_free_case_costs_what_the_paper_says(coordinator, shop, 
         async with coordinator.transaction() as tx:
             await note(tx, "orders", "billing")
     assert tx.outcome is Outcome.COMMITTED
-    begun = sorted(step for step in steps if step.endswith(".before"))
-    assert begun == [
+    begun = [step for step in steps if step.endswith(".before")]
+    asked = [step for step in begun if step.startswith("phase2a:")]
+    assert len(set(asked)) == len(asked) in (2, 3), "F+1 of 2F+1, unless a busy machine hedges"
+    assert sorted(set(begun) - set(asked)) == [
         *("commit-prepared:billing.before", "commit-prepared:orders.before"),
-        *("phase2a:a1.before", "phase2a:a2.before", "phase2a:a3.before"),
         *("prepare:billing.before", "prepare:orders.before"),
     ]
     last_prepare = max(steps.index(f"prepare:{name}.after") for name in ("orders", "billing"))
-    assert last_prepare < min(steps.index(f"phase2a:a{n}.before") for n in (1, 2, 3))
+    assert last_prepare < min(map(steps.index, asked))
     decided = steps.index("tell:committed")
     assert sum(f"phase2a:a{n}.after" in steps[:decided] for n in (1, 2, 3)) >= 2
     assert decided < min(steps.index(f"commit-prepared:{n}.before") for n in ("orders", "billing"))

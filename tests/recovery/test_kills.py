@@ -33,6 +33,7 @@ ABORT = [
     *around("phase2a", ACCEPTORS),
     "tell:aborted",
     *around("rollback-and-fence", (*BOTH, "stock")),
+    *around("fence-after-rollback", (*BOTH, "stock")),
 ]
 UNDECIDED, DECIDED = "phase2a:a1.before", "tell:committed"
 

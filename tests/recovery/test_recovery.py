@@ -11,6 +11,8 @@ import pytest
 from paxcommit import Outcome
 from paxcommit.ids import Gid
 from paxcommit.protocol.messages import Phase2b
+from paxcommit.runtime import recovering
+from paxcommit.sql.finish import prepared_branches
 
 from ..coordinator.shop import eventually
 from .by_hand import digest_of, in_flight, new_txid, prepare, propose, votes
@@ -59,6 +61,29 @@ async def test_two_acceptors_of_three_are_a_decision_and_one_is_completed(shop, 
     # Whether a2 was among the F+1 that promised first is chance; that it is atomic is not.
     assert shop.noted(other) == (set(BOTH) if outcomes[other] is Outcome.COMMITTED else set())
     assert shop.prepared(other) == set()
+
+
+async def test_a_crowd_is_looked_at_once_and_over_few_connections(shop, recovery, monkeypatch):
+    """Looking at all that is prepared for each of them would be quadratic."""
+    looks = []
+
+    def counted():
+        looks.append(1)
+        return prepared_branches()
+
+    monkeypatch.setattr(recovering, "prepared_branches", counted)
+    committed = [await decided(shop, *BOTH) for _ in range(6)]
+    aborted = [undecided(shop, *BOTH) for _ in range(40)]
+    report = await recovery.run_once()
+    assert {each.txid: each.outcome for each in report.resolved} == {
+        **dict.fromkeys(committed, Outcome.COMMITTED),
+        **dict.fromkeys(aborted, Outcome.ABORTED),
+    }
+    assert not report.damaged
+    assert not shop.prepared()
+    # Once to sweep; and for each that is aborted at the third participant, which none had reached.
+    assert len(looks) == len(ALL) + len(aborted)
+    assert all(shop.rows(txid) == dict.fromkeys(ALL, "fence") for txid in aborted)
 
 
 async def test_two_recoverers_at_once(shop, surface, recovery):

@@ -219,11 +219,16 @@ def test_r10_a_malformed_call_is_refused(home):
         ([1, 2], [1, 2], [0], [vote, vote]),
         ([1, 2], [1, 2], [0, 0], [vote]),
         ([1], [1], [-1], [vote]),
+        ([1], [1], [None], [vote]),
+        ([1], [1], [0], [None]),
         ([1], [1], [0], ["{}"]),
-        ([1], [1], [0], ["[]"]),
     ):
         with pytest.raises(DatabaseError, match="PX003"):
             call(*bad)
+    for bad in ("[]", "{ }", "1", "no json"):
+        with pytest.raises(DatabaseError):
+            call([2], [2], [0], [bad])
+    assert home.ask(Learn(home.txid(2)))[0].promised == -1
     with pytest.raises(InvariantViolation):
         home.ask(Phase1a(home.txid(), 0))
 

@@ -50,7 +50,9 @@ async def coordinators(
     surface: Surface, lab: Lab, steps: Sequence[Any]
 ) -> AsyncIterator[Coordinators]:
     """Start one per step, of ``[step to stop at, key, participants, deadline]``; see `nursery`."""
-    order = {"surface": surface.name, "settings": lab.settings(), "steps": steps}
+    # All of them connect at once, beside whatever else the machine has to do.
+    settings = lab.settings(connect_timeout=30.0, acceptor_timeout=30.0)
+    order = {"surface": surface.name, "settings": settings, "steps": steps}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         Path(nursery.__file__),

@@ -21,7 +21,7 @@ async def test_trap_30_whoever_wakes_up_is_refused_or_harmless(lab, surface):
     """
     steps = [[step, lab.key(), BOTH, 60] for step in STEPS]
     steps += [[step, lab.key(), ["orders"], 60] for step in ALONE]
-    late = [[step, lab.key("late"), BOTH, 1] for step in LATE]
+    late = [[step, lab.key("late"), BOTH, 3] for step in LATE]
     steps += late
     async with (
         coordinators(surface, lab, steps) as processes,

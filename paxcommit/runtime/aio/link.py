@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import tenacity
 
 from paxcommit.ports import AsyncSession
 from paxcommit.protocol.messages import AcceptorAnswer, Conflict, NoAnswer, Request
+from paxcommit.runtime.aio.limit import Limit
 from paxcommit.runtime.aio.run import run_statements
 from paxcommit.runtime.links import FAILURES, LinkPlan
-from paxcommit.runtime.timing import MAX_BATCH, reconnect_wait
+from paxcommit.runtime.timing import MAX_BATCH, MAX_QUEUED, reconnect_wait
 from paxcommit.sql.statement import Statements, Unanswered
 
 __all__ = ["Link"]
@@ -29,21 +30,24 @@ _log = logging.getLogger("paxcommit.link")
 _T = TypeVar("_T")
 
 
-@dataclass(slots=True)
 class _Job:
     """Either statements to run, or a request to batch."""
 
-    what: Statements[Any] | Request
-    future: asyncio.Future[Any] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    __slots__ = ("future", "what")
+
+    def __init__(self, what: Statements[Any] | Request) -> None:
+        self.what = what
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def resolve(self, value: object) -> None:
         if not self.future.done():
             self.future.set_result(value)
 
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
+    def fail(self, server: str, error: Exception) -> None:
+        """End in `error`; for a request, what can go wrong on a link is a `NoAnswer`."""
+        if isinstance(self.what, Request) and isinstance(error, FAILURES):
+            self.resolve(NoAnswer(self.what.txid, server, str(error)))
+        elif not self.future.done():
             self.future.set_exception(error)
 
 
@@ -58,7 +62,8 @@ class Link:
     def __init__(self, plan: LinkPlan, connect: Callable[[], Awaitable[AsyncSession]]) -> None:
         self._plan = plan
         self._connect = connect
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._jobs: deque[_Job] = deque()
+        self._work_to_do = asyncio.Event()
         self._session: AsyncSession | None = None
         self._first_attempt = asyncio.Event()
         self._why_down: str | None = None
@@ -80,19 +85,12 @@ class Link:
             DatabaseError, Unanswered, PaxcommitError: As the statements do; `Unanswered` also
                 where there is no connection.
         """
-        job = self._submit(statements)
-        value: _T = await job.future
+        value: _T = await self._submit(statements)
         return value
 
-    async def ask(self, request: Request) -> AcceptorAnswer:
+    def ask(self, request: Request) -> asyncio.Future[AcceptorAnswer]:
         """Ask the acceptor; whatever goes wrong is a `NoAnswer`."""
-        try:
-            answer: AcceptorAnswer = await self._submit(request).future
-        except FAILURES as error:
-            return NoAnswer(request.txid, self._plan.server, str(error))
-        if isinstance(answer, Conflict):  # R10: somebody broke R6
-            _log.error("%s reports two values at one ballot: %s", self._plan.name, answer)
-        return answer
+        return self._submit(request)
 
     async def close(self) -> None:
         """End the link; what is queued ends in `Unanswered`."""
@@ -101,28 +99,52 @@ class Link:
         self._lose("closed")
         self._refuse_queued()
 
-    def _submit(self, what: Statements[Any] | Request) -> _Job:
+    def _submit(self, what: Statements[Any] | Request) -> asyncio.Future[Any]:
         job = _Job(what)
         if self._why_down is not None or self._task.done():
-            job.fail(Unanswered(f"{self._plan.name}: {self._why_down or 'closed'}"))
+            self._fail(job, self._why_down or "closed")
+        elif len(self._jobs) >= MAX_QUEUED:
+            self._fail(job, f"{MAX_QUEUED} calls wait already")
         else:
-            self._jobs.put_nowait(job)
-        return job
+            self._jobs.append(job)
+            self._work_to_do.set()
+        return job.future
+
+    def _fail(self, job: _Job, reason: str) -> None:
+        job.fail(self._plan.server, Unanswered(f"{self._plan.name}: {reason}"))
 
     # --- the worker -----------------------------------------------------------------------------
 
     async def _work(self) -> None:
         while True:
             session = await self._connected()
-            try:
-                # Not wait_for: it may swallow the cancellation by which `close` ends us.
-                async with asyncio.timeout(self._plan.heartbeat):
-                    job = await self._jobs.get()
-            except TimeoutError:
+            if not self._jobs and not await self._wait_for_work():
                 with contextlib.suppress(*FAILURES):  # a broken session is replaced next
                     await self._run(session, self._plan.pulse())
-                continue
-            await self._serve(session, job)
+            elif self._jobs:
+                await self._serve(session, self._next())
+
+    async def _wait_for_work(self) -> bool:
+        """Wait until something is asked, at most until the next heartbeat; tell which it was."""
+        self._work_to_do.clear()
+        try:
+            # Not wait_for: it may swallow the cancellation by which `close` ends us.
+            async with asyncio.timeout(self._plan.heartbeat):
+                await self._work_to_do.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _next(self) -> list[_Job]:
+        """Take the next statements, or the next request and all that came with it or since."""
+        jobs = [self._jobs.popleft()]
+        if isinstance(jobs[0].what, Request):
+            later: list[_Job] = []
+            while self._jobs and len(jobs) < MAX_BATCH:
+                job = self._jobs.popleft()
+                (jobs if isinstance(job.what, Request) else later).append(job)
+            self._jobs.extendleft(reversed(later))
+        return jobs
 
     async def _connected(self) -> AsyncSession:
         if self._session is not None and not self._session.broken:
@@ -136,11 +158,7 @@ class Link:
             with attempt:
                 session = await self._connect()
                 try:
-                    async with asyncio.timeout(self._plan.timeout):
-                        await run_statements(session, self._plan.setup())
-                except TimeoutError as error:
-                    session.discard()
-                    raise Unanswered("no answer in time while connecting") from error
+                    await self._run(session, self._plan.setup())
                 except BaseException:
                     session.discard()
                     raise
@@ -159,44 +177,30 @@ class Link:
         self._first_attempt.set()
         self._refuse_queued()
 
-    async def _serve(self, session: AsyncSession, job: _Job) -> None:
-        """Serve a job; if it is a request, together with all that wait behind it."""
-        jobs = [job]
+    async def _serve(self, session: AsyncSession, jobs: list[_Job]) -> None:
         try:
-            if isinstance(job.what, Request):
-                answers = await self._run(session, self._batch(jobs))
-                for each, answer in zip(jobs, answers, strict=True):
-                    each.resolve(answer)
+            if isinstance(jobs[0].what, Request):
+                requests = [job.what for job in jobs if isinstance(job.what, Request)]
+                answers = await self._run(session, self._plan.batch(requests))
+                for job, answer in zip(jobs, answers, strict=True):
+                    if isinstance(answer, Conflict):  # R10: somebody broke R6
+                        _log.error(
+                            "%s reports two values at one ballot: %s", self._plan.name, answer
+                        )
+                    job.resolve(answer)
             else:
-                job.resolve(await self._run(session, job.what))
+                jobs[0].resolve(await self._run(session, jobs[0].what))
         except Exception as error:  # noqa: BLE001 - whoever asked gets it; the link lives on
-            for each in jobs:
-                each.fail(error)
+            for job in jobs:
+                job.fail(self._plan.server, error)
         except BaseException:
-            for each in jobs:
-                each.fail(Unanswered(f"{self._plan.name}: closed"))
+            for job in jobs:
+                self._fail(job, "closed")
             raise
-
-    def _batch(self, jobs: list[_Job]) -> Statements[list[AcceptorAnswer]]:
-        """Add the requests that wait to `jobs`, and make one call of them."""
-        later: list[_Job] = []
-        while len(jobs) < MAX_BATCH and not self._jobs.empty():
-            job = self._jobs.get_nowait()
-            (jobs if isinstance(job.what, Request) else later).append(job)
-        for job in later:
-            self._jobs.put_nowait(job)
-        return self._plan.batch([job.what for job in jobs if isinstance(job.what, Request)])
 
     async def _run(self, session: AsyncSession, statements: Statements[_T]) -> _T:
-        try:
-            async with asyncio.timeout(self._plan.timeout):
-                return await run_statements(session, statements)
-        except TimeoutError:
-            session.discard()
-            raise Unanswered(f"{self._plan.name}: no answer in {self._plan.timeout:g} s") from None
-        except asyncio.CancelledError:
-            session.discard()
-            raise
+        with Limit(session, self._plan.timeout):
+            return await run_statements(session, statements)
 
     def _lose(self, reason: str) -> None:
         if self._session is not None:
@@ -206,5 +210,5 @@ class Link:
             self._plan.down()
 
     def _refuse_queued(self) -> None:
-        while not self._jobs.empty():
-            self._jobs.get_nowait().fail(Unanswered(f"{self._plan.name}: {self._why_down}"))
+        while self._jobs:
+            self._fail(self._jobs.popleft(), str(self._why_down))

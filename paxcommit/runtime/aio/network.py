@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from paxcommit.ports import AsyncDriver
-from paxcommit.protocol.messages import AcceptorName, NoAnswer
+from paxcommit.protocol.messages import AcceptorAnswer, AcceptorName, NoAnswer, Request
 from paxcommit.runtime.aio.link import Link
 from paxcommit.runtime.aio.run import run_plan
 from paxcommit.runtime.links import plan_link
@@ -64,12 +64,22 @@ class Network:
     async def perform(self, step: Step) -> Any:
         """Perform one step of a plan."""
         if isinstance(step, Ask):
-            try:
-                link = self._link(acceptor(step.acceptor))
-            except Unanswered as closed:
-                return NoAnswer(step.request.txid, step.acceptor, str(closed))
-            return await link.ask(step.request)
+            return await self.ask(step.acceptor, step.request)
         return await self._link(step.where).call(step.statements)
+
+    def ask(self, name: AcceptorName, request: Request) -> asyncio.Future[AcceptorAnswer]:
+        """Send a request to an acceptor; whatever goes wrong is a `NoAnswer`."""
+        try:
+            return self._link(acceptor(name)).ask(request)
+        except Unanswered as closed:
+            answered: asyncio.Future[AcceptorAnswer] = asyncio.get_running_loop().create_future()
+            answered.set_result(NoAnswer(request.txid, name, str(closed)))
+            return answered
+
+    async def close_lanes(self) -> None:
+        """Close the connections that are there for a crowd."""
+        extra = [where for where in self._links if where.lane]
+        await asyncio.gather(*(self._links.pop(where).close() for where in extra))
 
     async def close(self) -> None:
         """Close all links; every incarnation lock is gone with them."""

@@ -80,6 +80,13 @@ class Network:
             return link.ask(step.request)
         return self._link(step.where).call(step.statements)
 
+    def close_lanes(self) -> None:
+        """Close the connections that are there for a crowd."""
+        with self._lock:
+            extra = [self._links.pop(where) for where in list(self._links) if where.lane]
+        for link in extra:
+            link.close()
+
     def close(self) -> None:
         """Close all links; every incarnation lock is gone with them."""
         with self._lock:

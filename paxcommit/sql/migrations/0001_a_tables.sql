@@ -78,7 +78,7 @@ CREATE TABLE paxcommit.transaction (
     accepted jsonb NOT NULL,
     mark bigint NOT NULL,
     CONSTRAINT paxcommit_transaction_pkey PRIMARY KEY (epoch, coordinator, seq)
-) WITH (fillfactor = 60);
+);
 
 CREATE TABLE paxcommit.participant (
     name text PRIMARY KEY,
@@ -131,7 +131,8 @@ AS $$ SELECT m.version::bigint, m.oldest_code::bigint FROM paxcommit.meta AS m $
 -- The spelling of a transaction id, as in paxcommit/ids.py.
 CREATE FUNCTION paxcommit.txid(_epoch bigint, _coordinator bigint, _seq bigint) RETURNS text
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT _epoch || '-' || lpad(to_hex(_coordinator), 16, '0') || '-' || _seq $$;
+-- Cast to text first: what joins a number and a text is merely STABLE, and would not be inlined.
+AS $$ SELECT _epoch::text || '-' || lpad(to_hex(_coordinator), 16, '0') || '-' || _seq::text $$;
 
 -- A SET clause of the calling function would be undone before its commit (trap 19).
 CREATE FUNCTION paxcommit.force_synchronous_commit() RETURNS void

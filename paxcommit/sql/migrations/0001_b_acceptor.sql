@@ -45,7 +45,8 @@ AS $$
     WHERE s.stripe = pg_backend_pid() % 64
 $$;
 
--- Both phases.  `_votes` is null in phase 1a.  One row per transaction, in their order.
+-- Both phases.  `_votes` is null in phase 1a.  One row per transaction.  `accepted` is null where the
+-- caller knows it: in an accepted phase 2a.
 CREATE FUNCTION paxcommit.vote(
     _phase integer, _digest text, _identity text, _remembered bigint,
     _peer_ids text[], _peer_marks bigint[],
@@ -57,8 +58,9 @@ LANGUAGE plpgsql
 AS $$
 #variable_conflict use_column
 DECLARE
-    answered boolean := false;
-    answer record;
+    size integer := cardinality(_coordinators);
+    written integer;
+    gate record;
     drawn bigint := 0;
 BEGIN
     PERFORM paxcommit.require_fit_session();
@@ -66,114 +68,113 @@ BEGIN
         RAISE EXCEPTION 'an acceptor needs fsync and full_page_writes; one is off'
             USING ERRCODE = 'PX005';
     END IF;
-    IF cardinality(_coordinators) = 0
-       OR cardinality(_coordinators) <> (
-            SELECT count(DISTINCT (q.c, q.s)) FROM unnest(_coordinators, _seqs) AS q (c, s))
-       OR cardinality(_coordinators) <> ANY (ARRAY[cardinality(_seqs), cardinality(_ballots)])
-       OR _phase = 2 AND cardinality(_votes) <> cardinality(_coordinators)
+    IF size = 0 OR size <> cardinality(_seqs) OR size <> cardinality(_ballots)
+       OR _phase = 2 AND size <> cardinality(_votes)
        -- R6: phase 1 is for ballots of 1 and above; 0 has one owner.
-       OR EXISTS (SELECT FROM unnest(_ballots) AS q (b)
-                  WHERE q.b IS NULL OR q.b < CASE _phase WHEN 1 THEN 1 ELSE 0 END)
-       OR EXISTS (SELECT FROM unnest(_votes) AS q (v)
-                  WHERE q.v IS NULL OR jsonb_typeof(q.v::jsonb) <> 'object' OR q.v::jsonb = '{}')
+       OR (CASE _phase WHEN 1 THEN 1 ELSE 0 END) > ANY (_ballots)
+       OR array_position(_ballots, NULL) > 0 OR array_position(_votes, NULL) > 0
+       OR '{}' = ANY (_votes)
+       OR size > 1 AND size <> (
+            SELECT count(DISTINCT (q.c, q.s)) FROM unnest(_coordinators, _seqs) AS q (c, s))
     THEN
         RAISE EXCEPTION 'malformed bundle: empty, uneven, a transaction twice, or no ballot or vote'
             USING ERRCODE = 'PX003';
     END IF;
-
     PERFORM paxcommit.force_synchronous_commit();
-    PERFORM paxcommit.notice_loss(_identity, _remembered);
 
-    FOR answer IN
-        WITH gate AS MATERIALIZED (
-            -- R11, trap 23: in this very statement, and FOR SHARE, or a seal commits while an
-            -- accept is in flight.  It writes, too, so even a refusal's mark is flushed.
-            SELECT e.epoch, e.sealed, e.retired, m.lost_votes,
-                   CASE WHEN m.lost_votes THEN 0 ELSE nextval('paxcommit.mark') END AS mark
-            FROM paxcommit.epoch AS e CROSS JOIN paxcommit.myself AS m
-            WHERE e.digest = _digest AND m.identity = _identity
-            FOR SHARE OF e
-        ), asked AS MATERIALIZED (
-            SELECT q.coordinator, q.seq, q.ballot,
-                   (SELECT coalesce(jsonb_object_agg(v.key, jsonb_build_array(q.ballot, v.value)),
-                                    '{}'::jsonb)
-                    FROM jsonb_each_text(q.votes::jsonb) AS v) AS accepted
-            FROM unnest(_coordinators, _seqs, _ballots, _votes)
-                AS q (coordinator, seq, ballot, votes)
-        ), open AS MATERIALIZED (
-            SELECT q.*, g.epoch, g.mark,
-                   CASE WHEN g.lost_votes THEN 'lost'
-                        WHEN g.retired THEN 'retired'
-                        WHEN _phase = 2 AND g.sealed AND q.ballot = 0 AND (
-                            SELECT t.promised FROM paxcommit.transaction AS t
-                            WHERE t.epoch = g.epoch AND t.coordinator = q.coordinator
-                              AND t.seq = q.seq) IS NULL THEN 'sealed'
-                   END AS refusal
-            FROM gate AS g CROSS JOIN asked AS q
-        ), written AS (
-            INSERT INTO paxcommit.transaction AS t
-                (epoch, coordinator, seq, promised, accepted, mark)
-            SELECT o.epoch, o.coordinator, o.seq, o.ballot, o.accepted, o.mark
-            FROM open AS o WHERE o.refusal IS NULL
-            -- Bundles in opposite orders deadlock (trap 24a).
-            ORDER BY o.coordinator, o.seq
-            ON CONFLICT (epoch, coordinator, seq) DO UPDATE
-            -- R10: accepting raises the promise, too.
-            SET promised = excluded.promised,
-                accepted = t.accepted || excluded.accepted,
-                mark = excluded.mark
-            WHERE CASE _phase
-                -- R9: strictly greater.
-                WHEN 1 THEN excluded.promised > t.promised
-                -- R10, trap 20: another value at this very ballot refuses the whole bundle.
-                ELSE excluded.promised >= t.promised AND NOT EXISTS (
-                    SELECT FROM jsonb_each(excluded.accepted) AS v
-                    WHERE t.accepted -> v.key -> 0 = v.value -> 0
-                      AND t.accepted -> v.key <> v.value)
-                END
-            RETURNING t.coordinator, t.seq, t.promised, t.accepted
-        )
-        SELECT o.coordinator, o.seq, o.ballot, o.epoch, o.mark, w.promised, w.accepted,
-               CASE WHEN w.seq IS NOT NULL THEN 'ok' ELSE o.refusal END AS verdict
-        FROM open AS o LEFT JOIN written AS w USING (coordinator, seq)
-        ORDER BY o.coordinator, o.seq
-    LOOP
-        answered := true;
-        coordinator := answer.coordinator;
-        seq := answer.seq;
-        mark := answer.mark;
-        drawn := answer.mark;
-        verdict := answer.verdict;
-        promised := coalesce(answer.promised, -1);
-        accepted := coalesce(answer.accepted, '{}')::text;
-        IF verdict IS NULL THEN
-            -- ON CONFLICT locked the row even though its guard refused, so this is what it saw.
-            SELECT t.promised, t.accepted::text INTO STRICT promised, accepted
-            FROM paxcommit.transaction AS t
-            WHERE t.epoch = answer.epoch AND t.coordinator = answer.coordinator
-              AND t.seq = answer.seq;
-            verdict := CASE WHEN _phase = 2 AND answer.ballot >= promised
-                            THEN 'conflict' ELSE 'outbid' END;
+    -- What is refused is not returned here, but below.
+    RETURN QUERY
+    WITH gate AS MATERIALIZED (
+        -- R11, trap 23: in this very statement, and FOR SHARE, or a seal commits while an accept is
+        -- in flight.  It writes, too, so even a refusal's mark is flushed.
+        SELECT e.epoch, e.sealed, e.retired,
+               CASE WHEN m.lost_votes OR _remembered > (SELECT o.mark FROM paxcommit.own_mark AS o)
+                    THEN 0 ELSE nextval('paxcommit.mark') END AS mark
+        FROM paxcommit.epoch AS e CROSS JOIN paxcommit.myself AS m
+        WHERE e.digest = _digest AND m.identity = _identity
+        FOR SHARE OF e
+    )
+    INSERT INTO paxcommit.transaction AS t (epoch, coordinator, seq, promised, accepted, mark)
+    SELECT g.epoch, q.coordinator, q.seq, q.ballot,
+           -- Null, and refused, if there is no vote in it.
+           CASE _phase WHEN 1 THEN '{}' ELSE (
+               SELECT jsonb_object_agg(v.key, jsonb_build_array(q.ballot, v.value))
+               FROM jsonb_each_text(q.votes::jsonb) AS v) END,
+           g.mark
+    FROM gate AS g CROSS JOIN unnest(_coordinators, _seqs, _ballots, _votes)
+        AS q (coordinator, seq, ballot, votes)
+    WHERE g.mark > 0 AND NOT g.retired
+      AND NOT (_phase = 2 AND g.sealed AND q.ballot = 0 AND NOT EXISTS (
+          SELECT FROM paxcommit.transaction AS t
+          WHERE t.epoch = g.epoch AND t.coordinator = q.coordinator AND t.seq = q.seq))
+    -- Bundles in opposite orders deadlock (trap 24a).
+    ORDER BY q.coordinator, q.seq
+    ON CONFLICT (epoch, coordinator, seq) DO UPDATE
+    -- R10: accepting raises the promise, too.
+    SET promised = excluded.promised,
+        accepted = t.accepted || excluded.accepted,
+        mark = excluded.mark
+    WHERE CASE _phase
+        -- R9: strictly greater.
+        WHEN 1 THEN excluded.promised > t.promised
+        -- R10, trap 20: another value at this very ballot refuses the whole bundle.
+        ELSE excluded.promised >= t.promised AND NOT EXISTS (
+            SELECT FROM jsonb_each(excluded.accepted) AS v
+            WHERE t.accepted -> v.key -> 0 = v.value -> 0
+              AND t.accepted -> v.key <> v.value)
+        END
+    RETURNING t.coordinator, t.seq, 'ok', t.promised,
+              CASE _phase WHEN 1 THEN t.accepted::text END, t.mark;
+
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written < size THEN
+        -- Our lock on the epoch row stands.
+        SELECT e.epoch, e.retired,
+               m.lost_votes OR _remembered > (SELECT o.mark FROM paxcommit.own_mark AS o) AS lost
+        INTO gate
+        FROM paxcommit.epoch AS e CROSS JOIN paxcommit.myself AS m
+        WHERE e.digest = _digest AND m.identity = _identity;
+        IF NOT FOUND THEN
+            PERFORM paxcommit.refuse(_digest, _identity);
         END IF;
-        RETURN NEXT;
-    END LOOP;
-    IF NOT answered THEN
-        PERFORM paxcommit.refuse(_digest, _identity);
+        IF gate.lost THEN
+            PERFORM paxcommit.notice_loss(_identity, _remembered);
+        ELSE
+            drawn := currval('paxcommit.mark');
+        END IF;
+        RETURN QUERY
+        SELECT q.coordinator, q.seq,
+               CASE WHEN gate.lost THEN 'lost'
+                    WHEN gate.retired THEN 'retired'
+                    WHEN t.seq IS NULL THEN 'sealed'
+                    WHEN _phase = 2 AND q.ballot >= t.promised THEN 'conflict'
+                    ELSE 'outbid' END,
+               coalesce(t.promised, -1), coalesce(t.accepted, '{}')::text, drawn
+        FROM unnest(_coordinators, _seqs, _ballots) AS q (coordinator, seq, ballot)
+        -- ON CONFLICT locked the row even though its guard refused, so this is what it saw.
+        LEFT JOIN paxcommit.transaction AS t
+            ON t.epoch = gate.epoch AND t.coordinator = q.coordinator AND t.seq = q.seq
+        -- No other call has this mark.
+        WHERE t.mark IS DISTINCT FROM drawn OR gate.lost OR gate.retired;
+    ELSE
+        drawn := currval('paxcommit.mark');
     END IF;
 
     IF drawn > 0 THEN
         PERFORM paxcommit.reach_mark(drawn);
     END IF;
-    -- Lazily, and never waiting: what is skipped now comes with a later call (R13).
-    UPDATE paxcommit.peer_mark AS p SET mark = ahead.mark
-    FROM (
-        SELECT k.identity, q.mark
-        FROM unnest(_peer_ids, _peer_marks) AS q (identity, mark)
-        JOIN paxcommit.peer_mark AS k ON k.identity = q.identity
-        WHERE q.mark >= k.mark + 16
-        FOR UPDATE OF k SKIP LOCKED
-    ) AS ahead
-    WHERE p.identity = ahead.identity AND p.mark < ahead.mark;
+    IF cardinality(_peer_ids) > 0 THEN
+        -- Lazily, and never waiting: what is skipped now comes with a later call (R13).
+        UPDATE paxcommit.peer_mark AS p SET mark = ahead.mark
+        FROM (
+            SELECT k.identity, q.mark
+            FROM unnest(_peer_ids, _peer_marks) AS q (identity, mark)
+            JOIN paxcommit.peer_mark AS k ON k.identity = q.identity
+            WHERE q.mark >= k.mark + 16
+            FOR UPDATE OF k SKIP LOCKED
+        ) AS ahead
+        WHERE p.identity = ahead.identity AND p.mark < ahead.mark;
+    END IF;
 END
 $$;
 

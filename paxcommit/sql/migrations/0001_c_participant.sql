@@ -46,13 +46,14 @@ $$;
 CREATE FUNCTION paxcommit.branch(
     _digest text, _epoch bigint, _coordinator bigint, _seq bigint, _participant text, _kind text
 ) RETURNS text
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     txid text := paxcommit.txid(_epoch, _coordinator, _seq);
 BEGIN
-    PERFORM paxcommit.require_transaction(txid);
+    IF current_setting('paxcommit.txid', true) IS DISTINCT FROM txid THEN
+        PERFORM paxcommit.require_transaction(txid);
+    END IF;
     -- R15, trap 14: never null once the row is in, so it is asked before.
     IF pg_current_xact_id_if_assigned() IS NULL THEN
         IF _kind = 'only' THEN
@@ -61,8 +62,12 @@ BEGIN
         RAISE EXCEPTION 'the transaction wrote nothing' USING ERRCODE = 'PX011',
             DETAIL = current_setting('transaction_isolation');
     END IF;
-    IF _kind = 'branch' THEN
-        PERFORM paxcommit.force_synchronous_commit();
+    -- Until the end of the transaction, which is next.  Trap 2: without it the warning that makes a
+    -- PREPARE Unknown may be hidden.
+    PERFORM set_config('client_min_messages', 'warning', true)
+            || set_config('lock_timeout', '2s', true);
+    IF _kind = 'branch' AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     -- R19: plainly, for ON CONFLICT would jump the fence (trap 24c).  R31: FOR SHARE.
     INSERT INTO paxcommit.branch (epoch, coordinator, seq, participant, kind)

@@ -13,7 +13,6 @@ import logging
 import os
 import secrets
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
@@ -27,6 +26,7 @@ from paxcommit.runtime.aio.run import run_statements
 from paxcommit.settings import Settings
 from paxcommit.testing.bank.carriers import Carrier, Kind, PaxosCommit, TwoPhaseCommit
 from paxcommit.testing.bank.clients import keep_moving
+from paxcommit.testing.bank.commands import listen
 from paxcommit.testing.bank.ledger import open_accounts
 from paxcommit.testing.bank.reports import Answered, Opened, Stopped, write_report
 from paxcommit.testing.failpoints import arm_from_environment, call_at
@@ -66,7 +66,7 @@ async def _work(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     with ExitStack() as steps:
         if options.commands:
-            loop.add_reader(sys.stdin.fileno(), _Commands(stop, steps).read)
+            listen(partial(_obey, steps), stop)
         await _run(settings, options, stop)
 
 
@@ -117,34 +117,12 @@ async def _carrier(settings: Settings, options: argparse.Namespace) -> AsyncIter
             yield PaxosCommit(coordinator)
 
 
-class _Commands:
-    """Standard input, line by line.
-
-    Args:
-        stop: Set by the end of the input.
-        steps: Keeps steps armed until the process ends.
-    """
-
-    def __init__(self, stop: asyncio.Event, steps: ExitStack) -> None:
-        self._stop = stop
-        self._steps = steps
-        self._rest = b""
-
-    def read(self) -> None:
-        """Take what has arrived."""
-        data = os.read(sys.stdin.fileno(), 4096)
-        if not data:
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-            self._stop.set()
-            return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            verb, _, what = line.decode().partition(" ")
-            match verb:
-                case "stop":
-                    self._steps.enter_context(call_at(what, partial(_stop_here, what)))
-                case _:
-                    raise SystemExit(f"no such command: {verb}")
+def _obey(steps: ExitStack, verb: str, words: list[str]) -> None:
+    match verb, words:
+        case "stop", [step]:  # armed until the process ends
+            steps.enter_context(call_at(step, partial(_stop_here, step)))
+        case _:
+            raise SystemExit(f"no such command: {verb}")
 
 
 def _stop_here(step: str) -> None:

@@ -111,10 +111,11 @@ def open_accounts() -> Statements[None]:
             balance bigint not null check (balance >= 0)
         );
         create table if not exists bank.transfer (
-            txid text primary key,
+            txid text not null,
             account integer not null,
             counterpart text not null,
-            amount bigint not null
+            amount bigint not null,
+            primary key (txid, account)
         );
         insert into bank.account
             select number, {OPENED_WITH}, {OPENED_WITH} from generate_series(1, {ACCOUNTS}) number
