@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from paxcommit.ids import Gid, TxId
 from paxcommit.protocol.resource_manager import (
     RETRYABLE,
@@ -17,7 +15,7 @@ from paxcommit.protocol.resource_manager import (
 )
 from paxcommit.sql.refusals import Refusal
 from paxcommit.sql.schema import quote_identifier
-from paxcommit.sql.statement import DatabaseError, Notice, Sql, Statements, Unanswered
+from paxcommit.sql.statement import DatabaseError, Sql, Statements, Unanswered
 
 __all__ = [
     "commit_only",
@@ -34,7 +32,7 @@ _BRANCH_KEY = "paxcommit_branch_pkey"
 
 def mark(txid: TxId) -> Sql:
     """The first statement of a branch: marks the transaction just begun as that of `txid` (R14)."""
-    return Sql(f"SELECT set_config('paxcommit.txid', '{txid}', true)")
+    return Sql(f"SET LOCAL paxcommit.txid = '{txid}'")
 
 
 def open_branch(txid: TxId) -> Statements[None]:
@@ -72,8 +70,11 @@ def prepare_branch(
             if not wrote:
                 return WroteNothing(serializable=isolation == "serializable")
         result = yield Sql(
-            # R18: the user's deferred triggers first, as the user's role.
-            "SET CONSTRAINTS ALL IMMEDIATE;"
+            # R16: whatever the user's deferred triggers warn of does not count, so it is not sent;
+            # the branch function turns PREPARE's own warnings on again.
+            "SET LOCAL client_min_messages = error;"
+            # R18: those triggers first, as the user's role.
+            " SET CONSTRAINTS ALL IMMEDIATE;"
             f" SET LOCAL ROLE {_role(role)};"
             " SAVEPOINT paxcommit_branch;"
             f" SELECT {_branch_call(gid, 'branch')};"
@@ -85,7 +86,8 @@ def prepare_branch(
             yield Sql("ROLLBACK TO SAVEPOINT paxcommit_branch")
             return WroteNothing(serializable=error.detail == "serializable")
         return _refused(error)
-    return judge_prepare(result.tag, warned=_warned(result.notices, txid))
+    warned = any(notice.sqlstate == "01000" for notice in result.notices)
+    return judge_prepare(result.tag, warned=warned)
 
 
 def commit_only(gid: Gid, role: str | None = None) -> Statements[BranchAnswer]:
@@ -177,16 +179,6 @@ def _branch_call(gid: Gid, kind: str) -> str:
         f"paxcommit.branch('{gid.digest}', {txid.epoch}, {txid.coordinator}, {txid.seq},"
         f" '{gid.participant}', '{kind}')"
     )
-
-
-def _warned(notices: Sequence[Notice], txid: TxId) -> bool:
-    """Whether PREPARE itself warned: only what came after the branch function's INFO counts."""
-    marker = f"paxcommit: branch row of {txid} is in"
-    after = 0
-    for position, notice in enumerate(notices):
-        if notice.message == marker:
-            after = position + 1
-    return any(notice.sqlstate == "01000" for notice in notices[after:])
 
 
 def _refused(error: DatabaseError) -> No | Unknown:

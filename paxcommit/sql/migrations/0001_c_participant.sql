@@ -62,8 +62,8 @@ BEGIN
         RAISE EXCEPTION 'the transaction wrote nothing' USING ERRCODE = 'PX011',
             DETAIL = current_setting('transaction_isolation');
     END IF;
-    -- Until the end of the transaction, which is next.  Trap 2: without it the warning that makes a
-    -- PREPARE Unknown may be hidden.
+    -- Until the end of the transaction, which is next.  R16: from here on, and not before, a warning
+    -- is PREPARE's own (trap 2), and nobody's settings hide it.
     PERFORM set_config('client_min_messages', 'warning', true)
             || set_config('lock_timeout', '2s', true);
     IF _kind = 'branch' AND current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
@@ -79,8 +79,6 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM paxcommit.refuse_branch(_digest, _epoch, _participant);
     END IF;
-    -- R16: INFO always reaches the client; a warning after it belongs to PREPARE.
-    RAISE INFO 'paxcommit: branch row of % is in', txid;
     RETURN 'written';
 END
 $$;

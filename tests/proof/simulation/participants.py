@@ -176,7 +176,6 @@ class Participant(Server):
             return self.wait(backend, key, partial(self._lock_timeout, backend, backend.query))
         self.holders[key] = backend
         tx.row = (key, kind)
-        query.notices.append(Notice("INFO", "00000", f"paxcommit: branch row of {txid} is in"))
         query.rows, query.tag = [("written",)], "SELECT 1"
         return True
 
@@ -394,6 +393,8 @@ class Participant(Server):
             self.deferred(backend, query)
             query.tag = "SET CONSTRAINTS"
         else:
+            if text.startswith("SET LOCAL client_min_messages") and backend.tx is not None:
+                backend.tx.min_messages = "error"
             query.tag = "SET"
         query.rows = ()
         return True
@@ -405,10 +406,10 @@ class Participant(Server):
         return True
 
     def set_txid(self, backend: Backend, query: Query) -> bool:
-        txid = query.pieces[0].split("'")[3]
+        txid = query.pieces[0].split("'")[1]
         if backend.tx is not None:
             backend.tx.setting = txid
-        query.rows, query.tag = [(txid,)], "SELECT 1"
+        query.rows, query.tag = (), "SET"
         return True
 
     def wrote(self, backend: Backend, query: Query) -> bool:
@@ -419,8 +420,9 @@ class Participant(Server):
 
     PREFIXES: ClassVar[tuple[tuple[str, Handler], ...]] = (
         ("SELECT paxcommit.branch(", branch),
-        ("SELECT set_config('paxcommit.txid', '", set_txid),
+        ("SET LOCAL paxcommit.txid = '", set_txid),
         ("PREPARE TRANSACTION '", prepare),
+        ("SET LOCAL client_min_messages = error", set_local),
         ("SET LOCAL ROLE ", set_local),
         *FINISHES.prefixes,
     )

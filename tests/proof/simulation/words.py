@@ -19,6 +19,7 @@ _NOISE = (
      " FROM pg_prepared_xacts WHERE database = current_database()"
      " AND (SELECT pg_current_wal_lsn() IS NOT NULL) ORDER BY prepared, gid",
      "SELECT ... FROM pg_prepared_xacts"),
+    ("SET LOCAL client_min_messages = error; ", ""),
     ("SET CONSTRAINTS ALL IMMEDIATE; ", ""),
     ('SET LOCAL ROLE "app"; ', ""),
     ("SAVEPOINT paxcommit_branch; ", ""),
