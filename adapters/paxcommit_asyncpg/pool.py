@@ -36,13 +36,25 @@ class AsyncpgPool:
         self._timeout = timeout
         self._opening = asyncio.Lock()
         self._pool: _Pool | None = None
+        self._lent = 0
         self._closed = False
 
     async def acquire(self, timeout: float) -> AsyncpgSession:
         """See `AsyncPool.acquire`."""
+        self._lent += 1
+        try:
+            return await self._acquire(timeout)
+        except BaseException:
+            self._lent -= 1
+            raise
+
+    async def _acquire(self, timeout: float) -> AsyncpgSession:
         try:
             pool = self._pool or await self._open()
-            proxy = await pool.acquire(timeout=timeout)
+            # With a slot to spare nobody waits for one, and connecting has a limit of its own:
+            # then the commit is spared a timer.
+            limit = None if self._lent <= self._max_size else timeout
+            proxy = await pool.acquire(timeout=limit)
             # The proxy passes on what it does not know itself, and the stubs do not know that.
             return AsyncpgSession(proxy, proxy.unwrapped())  # type: ignore[attr-defined]
         except (asyncpg.ClientConfigurationError, ValueError):
@@ -56,6 +68,12 @@ class AsyncpgPool:
 
     async def release(self, session: AsyncSession) -> None:
         """See `AsyncPool.release`."""
+        try:
+            await self._release(session)
+        finally:
+            self._lent -= 1
+
+    async def _release(self, session: AsyncSession) -> None:
         if session.broken or session.in_transaction:
             session.discard()  # frees the slot as well
             return

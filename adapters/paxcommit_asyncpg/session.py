@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import asyncpg
@@ -69,13 +69,9 @@ class AsyncpgSession:
         if self._discarded:
             raise Unanswered("the connection was cut")
         try:
-            if not sql.notices:
-                return Result(*await self._run(sql))
-            with self._notices() as notices:
-                rows, tag = await self._run(sql)
-                # asyncpg hands notices to the event loop before it hands over the ReadyForQuery
-                # that wakes us, and the loop is first in, first out: they are all here.
-                return Result(rows, tag, tuple(notices))
+            if sql.notices:
+                return await self._listen(sql)
+            return Result(*await self._run(sql))
         except Exception as exc:
             raise self._failure(exc) from exc
         except BaseException:
@@ -169,8 +165,7 @@ class AsyncpgSession:
             self.discard()
         return translate(exc)
 
-    @contextlib.contextmanager
-    def _notices(self) -> Iterator[list[Notice]]:
+    async def _listen(self, sql: Sql) -> Result:
         """Listen for one call only: a listener left behind would cost a pool its slot (34a)."""
         notices: list[Notice] = []
 
@@ -185,7 +180,10 @@ class AsyncpgSession:
 
         self._con.add_log_listener(listener)
         try:
-            yield notices
+            rows, tag = await self._run(sql)
+            # asyncpg hands notices to the event loop before it hands over the ReadyForQuery
+            # that wakes us, and the loop is first in, first out: they are all here.
+            return Result(rows, tag, tuple(notices))
         finally:
             if not is_closed(self._con):
                 self._con.remove_log_listener(listener)

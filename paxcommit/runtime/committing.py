@@ -21,6 +21,7 @@ from paxcommit.protocol.effects import (
     Verdict,
 )
 from paxcommit.protocol.finishing import Applied, Damage, FinishAnswer, NotApplied
+from paxcommit.protocol.messages import AcceptorName, Request
 from paxcommit.protocol.resource_manager import (
     BranchAnswer,
     OnlyCommitted,
@@ -57,29 +58,29 @@ class Enlisted:
 def operate(effect: Operation, enlisted: dict[str, Enlisted]) -> Plan[Event]:
     """The plan that carries out one effect of a `CommitMachine`."""
     match effect:
-        case Send(acceptor=acceptor, request=request):
-            (event,) = yield [Ask(acceptor, request)]
-            answered: Event = event
-            return answered
         case Prepare(participant=name):
             it = enlisted[name]
-            return (yield from _ask_branch(name, _prepare(it)))
+            return _ask_branch(
+                name,
+                branch_sql.prepare_branch(it.gid, it.role, declared_read_only=it.read_only),
+            )
+        case Apply(participant=name, verdict=verdict):
+            return _apply(name, enlisted[name].gid, verdict)
         case CommitOnly(participant=name):
             it = enlisted[name]
-            return (yield from _ask_branch(name, branch_sql.commit_only(it.gid, it.role)))
+            return _ask_branch(name, branch_sql.commit_only(it.gid, it.role))
         case CommitReader(participant=name):
-            return (yield from _ask_branch(name, _commit_reader(enlisted[name])))
-        case Apply(participant=name, verdict=verdict):
-            answer = yield from _apply(name, enlisted[name].gid, verdict)
-            if isinstance(answer, Damage):
-                answer = yield from write_down(enlisted[name].gid.txid, name, answer)
-            return ApplyAnswered(name, answer)
+            return _ask_branch(name, _commit_reader(enlisted[name]))
+        case Send(acceptor=acceptor, request=request):
+            return _ask(acceptor, request)
         case _:
             raise InvariantViolation(f"a coordinator has no use for {effect}")
 
 
-def _prepare(it: Enlisted) -> Statements[BranchAnswer]:
-    return branch_sql.prepare_branch(it.gid, it.role, declared_read_only=it.read_only)
+def _ask(acceptor: AcceptorName, request: Request) -> Plan[Event]:
+    (event,) = yield [Ask(acceptor, request)]
+    answered: Event = event
+    return answered
 
 
 def _commit_reader(it: Enlisted) -> Statements[BranchAnswer]:
@@ -96,12 +97,14 @@ def _ask_branch(name: str, statements: Statements[BranchAnswer]) -> Plan[Event]:
     return BranchAnswered(name, answer)
 
 
-def _apply(name: str, gid: Gid, verdict: Verdict) -> Plan[FinishAnswer]:
+def _apply(name: str, gid: Gid, verdict: Verdict) -> Plan[Event]:
+    # A transaction that wrote nothing, or was never prepared, is gone with its connection.
+    answer: FinishAnswer = Applied()
     match verdict:
         case Verdict.COMMIT:
-            return (yield from _finish(name, gid, commit=True))
+            answer = yield from _finish(name, gid, commit=True)
         case Verdict.ROLL_BACK | Verdict.ROLL_BACK_AND_FENCE:
-            return (yield from _finish(name, gid, commit=False))
+            answer = yield from _finish(name, gid, commit=False)
         case Verdict.ROLL_BACK_OPEN:
             yield [Call(branch(name), branch_sql.rollback())]
         case Verdict.COMMIT_READER:
@@ -112,16 +115,17 @@ def _apply(name: str, gid: Gid, verdict: Verdict) -> Plan[FinishAnswer]:
             yield [Call(branch(name), branch_sql.end_reader(gid.txid, commit=False))]
         case _:
             assert_never(verdict)
-    # A transaction that wrote nothing, or was never prepared, is gone with its connection.
-    return Applied()
+    if isinstance(answer, Damage):
+        answer = yield from write_down(gid.txid, name, answer)
+    return ApplyAnswered(name, answer)
 
 
 def _finish(name: str, gid: Gid, *, commit: bool) -> Plan[FinishAnswer]:
     """Finish a gid on the branch's own session, or, if that is lost, on the standing one (R27)."""
     finish = finish_sql.commit_prepared if commit else finish_sql.rollback_prepared
     answer: FinishAnswer | Exception = NotApplied("not tried")
-    for where in (branch(name), standing(name)):
-        (answer,) = yield [Call(where, finish(gid))]
+    for session in (branch, standing):
+        (answer,) = yield [Call(session(name), finish(gid))]
         if not isinstance(answer, Unanswered | NotApplied):
             break
     return NotApplied(str(answer)) if isinstance(answer, Exception) else answer

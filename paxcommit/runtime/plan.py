@@ -7,6 +7,7 @@ whatever needs a quorum, a timer or an early answer is a machine's job.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -48,11 +49,14 @@ class Where:
     lane: int = 0
 
 
+# A commit asks for each of them, by a few names, several times.
+@functools.cache
 def acceptor(name: AcceptorName) -> Where:
     """The link to an acceptor."""
     return Where("acceptor", name)
 
 
+@functools.cache
 def standing(name: str, lane: int = 0) -> Where:
     """The standing connection to a participant, or one beside it while there is much to do."""
     return Where("standing", name, lane)
@@ -63,6 +67,7 @@ def fencing(name: str, lane: int = 0) -> Where:
     return Where("fence", name, lane)
 
 
+@functools.cache
 def branch(name: str) -> Where:
     """The session of a participant's branch."""
     return Where("branch", name)

@@ -28,7 +28,7 @@ BARE = {
 }
 LOGGED = {"asyncpg": (10, 0, 2, 16, 0, 5, 4, 0, 1)}
 # Of 2F+1 acceptors F+1 are asked; at a participant it is as many round trips as the bare driver's.
-PAXCOMMIT = (10, 2, 0, 28, 2, 0, 4, 2, 0)
+PAXCOMMIT = (10, 2, 0, 30, 2, 0, 4, 2, 0)
 
 
 @pytest.fixture(scope="module")

@@ -56,11 +56,15 @@ async def run_plan(plan: Plan[_T], perform: Perform) -> _T:
     try:
         steps = next(plan)
         while True:
-            if len(steps) > 1:
-                answers = await asyncio.gather(*(_attempt(step, perform) for step in steps))
-            else:  # most have one, which needs no task
-                answers = [await _attempt(step, perform) for step in steps]
-            steps = plan.send(answers)
+            if len(steps) == 1:  # most have one, which needs no task
+                try:
+                    answer = await perform(steps[0])
+                except Exception as error:  # noqa: BLE001 - the plan is sent it
+                    answer = error
+                steps = plan.send([answer])
+            else:
+                attempts = (_attempt(step, perform) for step in steps)
+                steps = plan.send(await asyncio.gather(*attempts))
     except StopIteration as stop:
         value: _T = stop.value
         return value
