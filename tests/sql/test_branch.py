@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from paxcommit.ids import Gid
@@ -395,6 +397,20 @@ def test_r31_retirement_waits_for_a_prepared_branch(home):
     assert retiring.waits()
     home.admin(f"ROLLBACK PREPARED {home.gid().quoted}")
     retiring.result()
+
+
+def test_r31_branches_in_flight_do_not_share_a_locked_row(home):
+    """Or every commit would make a multixact of all that are in flight."""
+    stripes = set()
+    for seq in itertools.count(1):
+        client = begin(home, seq)
+        client("SELECT pg_current_xact_id()")
+        assert client.run(prepare_branch(home.gid(seq))) == Prepared()
+        stripes.add(client.pid % 64)
+        if len(stripes) == 3:
+            break
+    locked = "SELECT count(*) FROM paxcommit.participant_epoch WHERE xmax <> 0"
+    assert home.admin(locked) == [(3,)]
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])

@@ -91,12 +91,17 @@ COMMENT ON TABLE paxcommit.participant IS 'The registry of participants, add-onl
 
 -- The participant -----------------------------------------------------------------------------
 
+-- Each epoch 64 times over: a branch locks the row of its backend's stripe, and its prepared
+-- transaction keeps that lock.  On a single row every commit would add a multixact with all others
+-- in flight as members, which every table of the database has to be vacuumed for in the end.
 CREATE TABLE paxcommit.participant_epoch (
-    epoch bigint PRIMARY KEY CHECK (epoch >= 1),
+    epoch bigint NOT NULL CHECK (epoch >= 1),
+    stripe integer NOT NULL CHECK (stripe BETWEEN 0 AND 63),
     digest text NOT NULL,
     participant text NOT NULL,
-    retired boolean NOT NULL DEFAULT false
-);
+    retired boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (epoch, stripe)
+) WITH (fillfactor = 20);
 COMMENT ON TABLE paxcommit.participant_epoch IS 'Epochs that this participant takes part in (R31)';
 
 CREATE TABLE paxcommit.branch (

@@ -30,7 +30,8 @@ AS $$
 DECLARE
     standing paxcommit.participant_epoch%ROWTYPE;
 BEGIN
-    SELECT * INTO standing FROM paxcommit.participant_epoch AS p WHERE p.epoch = _epoch;
+    SELECT * INTO standing FROM paxcommit.participant_epoch AS p
+    WHERE p.epoch = _epoch AND p.stripe = 0;
     IF standing.digest = _digest AND standing.participant = _participant AND standing.retired THEN
         RAISE EXCEPTION 'epoch % is retired', _epoch USING ERRCODE = 'PX007';
     END IF;
@@ -73,8 +74,8 @@ BEGIN
     INSERT INTO paxcommit.branch (epoch, coordinator, seq, participant, kind)
     SELECT p.epoch, _coordinator, _seq, p.participant, _kind
     FROM paxcommit.participant_epoch AS p
-    WHERE p.epoch = _epoch AND p.digest = _digest AND p.participant = _participant
-      AND NOT p.retired
+    WHERE p.epoch = _epoch AND p.stripe = pg_backend_pid() % 64
+      AND p.digest = _digest AND p.participant = _participant AND NOT p.retired
     FOR SHARE OF p;
     IF NOT FOUND THEN
         PERFORM paxcommit.refuse_branch(_digest, _epoch, _participant);
@@ -98,7 +99,8 @@ DECLARE
 BEGIN
     PERFORM paxcommit.force_synchronous_commit();
     SELECT p.retired INTO is_retired FROM paxcommit.participant_epoch AS p
-    WHERE p.epoch = _epoch AND p.digest = _digest AND p.participant = _participant
+    WHERE p.epoch = _epoch AND p.stripe = pg_backend_pid() % 64
+      AND p.digest = _digest AND p.participant = _participant
     FOR SHARE OF p;
     IF NOT FOUND THEN
         PERFORM paxcommit.refuse_branch(_digest, _epoch, _participant);
@@ -129,7 +131,8 @@ BEGIN
     LEFT JOIN paxcommit.branch AS b
         ON b.epoch = p.epoch AND b.coordinator = _coordinator AND b.seq = _seq
        AND b.participant = p.participant
-    WHERE p.epoch = _epoch AND p.digest = _digest AND p.participant = _participant;
+    WHERE p.epoch = _epoch AND p.stripe = 0
+      AND p.digest = _digest AND p.participant = _participant;
     IF NOT FOUND THEN
         PERFORM paxcommit.refuse_branch(_digest, _epoch, _participant);
     END IF;
@@ -195,7 +198,7 @@ RETURNS TABLE (epoch bigint, digest text, participant text, retired boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p.epoch, p.digest, p.participant, p.retired
-    FROM paxcommit.participant_epoch AS p ORDER BY p.epoch
+    FROM paxcommit.participant_epoch AS p WHERE p.stripe = 0 ORDER BY p.epoch
 $$;
 
 -- For `paxcommit init`, which runs as the owner: write-once, the first wins; the rows that stand
@@ -208,8 +211,10 @@ AS $$
 BEGIN
     PERFORM paxcommit.require_fit_session();
     PERFORM paxcommit.force_synchronous_commit();
-    INSERT INTO paxcommit.participant_epoch (epoch, digest, participant)
-    VALUES (_epoch, _digest, _participant) ON CONFLICT DO NOTHING;
-    RETURN QUERY SELECT p.* FROM paxcommit.participant_epoch AS p WHERE p.epoch = _epoch;
+    INSERT INTO paxcommit.participant_epoch (epoch, stripe, digest, participant)
+    SELECT _epoch, n, _digest, _participant FROM generate_series(0, 63) AS n
+    ON CONFLICT DO NOTHING;
+    RETURN QUERY SELECT p.epoch, p.digest, p.participant, p.retired
+    FROM paxcommit.participant_epoch AS p WHERE p.epoch = _epoch AND p.stripe = 0;
 END
 $$;

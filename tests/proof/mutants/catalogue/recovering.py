@@ -341,8 +341,8 @@ MUTANTS = (
         "a branch whose connection broke after the decision waits for recovery",
         (
             COMMITTING,
-            "    for where in (branch(name), standing(name)):\n",
-            "    for where in (branch(name),):\n",
+            "    for session in (branch, standing):\n",
+            "    for session in (branch,):\n",
         ),
         by=[
             test(

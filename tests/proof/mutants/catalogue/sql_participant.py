@@ -65,8 +65,8 @@ MUTANTS = (
             PARTICIPANT,
             "    FOR SHARE OF p;\n    IF NOT FOUND THEN\n"
             "        PERFORM paxcommit.refuse_branch(_digest, _epoch, _participant);\n"
-            "    END IF;\n    -- R16",
-            "    FOR SHARE OF p\n    ON CONFLICT DO NOTHING;\n    -- R16",
+            "    END IF;\n    RETURN 'written'",
+            "    FOR SHARE OF p\n    ON CONFLICT DO NOTHING;\n    RETURN 'written'",
         ),
         by=[test(f"{_BRANCH}test_r20_a_fence_stops_a_late_prepare")],
     ),
@@ -76,9 +76,8 @@ MUTANTS = (
         "a branch is prepared in a database that recovery never looks at",
         (
             PARTICIPANT,
-            "    WHERE p.epoch = _epoch AND p.digest = _digest AND p.participant = _participant\n"
+            "      AND p.digest = _digest AND p.participant = _participant AND NOT p.retired\n",
             "      AND NOT p.retired\n",
-            "    WHERE p.epoch = _epoch\n      AND NOT p.retired\n",
         ),
         by=[
             test(
@@ -90,8 +89,21 @@ MUTANTS = (
         "branch-insert-does-not-lock-the-epoch",
         "R31",
         "a branch slips in behind a retirement, and nobody can decide it any more",
-        (PARTICIPANT, "      AND NOT p.retired\n    FOR SHARE OF p;", "      AND NOT p.retired;"),
+        (PARTICIPANT, " AND NOT p.retired\n    FOR SHARE OF p;", " AND NOT p.retired;"),
         by=[test(f"{_BRANCH}test_r31_retirement_waits_for_a_prepared_branch")],
+    ),
+    mutant(
+        "branches-lock-one-row",
+        "R31",
+        "every commit makes a multixact of all others, until they run out and nothing commits",
+        (
+            PARTICIPANT,
+            "AND p.stripe = pg_backend_pid() % 64\n"
+            "      AND p.digest = _digest AND p.participant = _participant AND NOT p.retired\n",
+            "AND p.stripe = 0\n"
+            "      AND p.digest = _digest AND p.participant = _participant AND NOT p.retired\n",
+        ),
+        by=[test(f"{_BRANCH}test_r31_branches_in_flight_do_not_share_a_locked_row")],
     ),
     mutant(
         "fence-does-not-lock-the-epoch",
@@ -99,9 +111,8 @@ MUTANTS = (
         "a fence slips in behind a retirement",
         (
             PARTICIPANT,
-            "    WHERE p.epoch = _epoch AND p.digest = _digest AND p.participant = _participant\n"
-            "    FOR SHARE OF p;",
-            "    WHERE p.epoch = _epoch AND p.digest = _digest AND p.participant = _participant;",
+            "      AND p.digest = _digest AND p.participant = _participant\n    FOR SHARE OF p;",
+            "      AND p.digest = _digest AND p.participant = _participant;",
         ),
         by=[test(f"{_KILLERS}test_r31_a_fence_in_flight_holds_up_a_retirement")],
     ),
