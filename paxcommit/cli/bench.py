@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console, RenderableType
 from rich.pretty import Pretty
+from rich.text import Text
 
 from paxcommit.cli.exits import Exit
 from paxcommit.cli.options import JsonOption
 from paxcommit.cli.report import Report
 from paxcommit.cli.running import run_plain
-from paxcommit.errors import ConfigurationError
+from paxcommit.errors import ConfigurationError, InvariantViolation
 
 if TYPE_CHECKING:
     from paxcommit.testing.bench.measuring import Schedule
@@ -33,9 +34,17 @@ class Scenario(StrEnum):
     ACCEPTOR_SLOW = "acceptor-slow"
     RECOVERY_64 = "recovery-64"
     RECOVERY_1000 = "recovery-1000"
+    GROWTH = "growth"
 
 
-_KILLING = (Scenario.RECOVERY_64, Scenario.RECOVERY_1000)
+_REPETITIONS = {
+    None: 5,
+    Scenario.ACCEPTOR_DEAD: 5,
+    Scenario.ACCEPTOR_SLOW: 5,
+    Scenario.RECOVERY_64: 10,
+    Scenario.RECOVERY_1000: 10,
+    Scenario.GROWTH: 3,
+}
 
 
 def bench(
@@ -119,7 +128,12 @@ def bench(
     ] = None,
     png: Annotated[
         Path | None,
-        typer.Option("--png", metavar="FILE", help="Write the page's picture.", show_default=False),
+        typer.Option(
+            "--png",
+            metavar="FILE",
+            help="Write the page's picture; that of growth as SVG if FILE ends so.",
+            show_default=False,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> NoReturn:
@@ -137,16 +151,22 @@ def bench(
         schedule = Schedule(
             seconds=seconds,
             warm=min(1.0, seconds / 2),
-            repetitions=repetitions or (10 if scenario in _KILLING else 5),
+            repetitions=repetitions or _REPETITIONS[scenario],
             seed=secrets.randbits(32) if seed is None else seed,
         )
         chosen = _numbers("--clients", clients, [1, 8, 32, 64] if full else [1, 64])
         named = _names("--drivers", drivers, _all_drivers() if full else ["asyncpg"])
         if scenario is not None:
-            if config is not None or html is not None or png is not None:
+            if config is not None or html is not None:
                 raise ConfigurationError(
-                    "--scenario stops servers of its own and draws nothing: leave --config, "
-                    "--html and --png out"
+                    "--scenario has servers of its own and makes no page: leave --config and "
+                    "--html out"
+                )
+            if scenario is Scenario.GROWTH:
+                return _play_growth(named[0], schedule, png, as_json)
+            if png is not None:
+                raise ConfigurationError(
+                    "of the scenarios only growth has a picture: leave --png out"
                 )
             return _play_scenario(scenario, named[0], chosen, schedule, as_json)
         from paxcommit.testing.bench.cells import SYSTEMS
@@ -204,7 +224,26 @@ def _play_scenario(
                 document = play_recovery(64, schedule.repetitions, driver, tell)
             case Scenario.RECOVERY_1000:
                 document = play_recovery(1000, schedule.repetitions, driver, tell)
+            case _:
+                raise InvariantViolation(f"{scenario} is played elsewhere")
     return _report(document, Pretty(document), as_json)
+
+
+def _play_growth(driver: str, schedule: Schedule, png: Path | None, as_json: bool) -> Report:
+    from paxcommit.testing.bench.growth.plots import write_picture
+    from paxcommit.testing.bench.growth.run import play_growth
+    from paxcommit.testing.bench.growth.sizes import FULL
+    from paxcommit.testing.bench.growth.tables import tabulate
+    from paxcommit.testing.bench.plots import check_plot_tools
+
+    if png is not None:
+        check_plot_tools()
+    with _told() as tell:
+        document = play_growth(driver, FULL, schedule, tell)
+    if png is not None:
+        write_picture(png, document)
+        document["picture"] = str(png)
+    return _report(document, Text(tabulate(document)), as_json)
 
 
 def _report(document: dict[str, Any], text: RenderableType, as_json: bool) -> Report:

@@ -48,12 +48,11 @@ async def _main() -> None:
 
 async def _doubt(coordinator: AsyncCoordinator, job: Job, order: Doubt) -> None:
     txids = [coordinator.transaction().id for _ in range(order.transactions)]
+    rows = list(enumerate(txids, order.first_row))
     names = sorted(job.settings["participants"])
     await asyncio.gather(
         *(
-            _prepare_some(
-                coordinator, job, name, list(enumerate(txids))[first :: order.connections]
-            )
+            _prepare_some(coordinator, job, name, rows[first :: order.connections])
             for name in names
             for first in range(order.connections)
         )

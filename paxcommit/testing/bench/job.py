@@ -113,10 +113,12 @@ class Doubt:
     Attributes:
         transactions: How many.
         connections: Per participant.
+        first_row: The row that the first one updates; the others take those after it.
     """
 
     transactions: int
     connections: int
+    first_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)

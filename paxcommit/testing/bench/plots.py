@@ -12,14 +12,14 @@ from paxcommit.testing.bench.cells import SYSTEMS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["check_plot_tools", "draw_svg", "write_png"]
+__all__ = ["COLOURS", "STYLE", "check_plot_tools", "draw_svg", "write_png"]
 
 _METRICS = {
     "throughput": "Throughput",
     "p50": "Commit latency, median",
     "cpu": "Client CPU per transaction",
 }
-_COLOURS = {
+COLOURS = {
     "plain": "#a9b0b8",
     "bare": "#5b6470",
     "logged-2pc": "#d99a2b",
@@ -27,7 +27,7 @@ _COLOURS = {
     "paxcommit-applied": "#2f9e63",
     "paxcommit-decided": "#3f7fd1",
 }
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -64,7 +64,7 @@ def draw_svg(rows: list[dict[str, Any]]) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     out = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _draw(rows)
         FigureCanvasSVG(figure)
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
@@ -81,7 +81,7 @@ def write_png(path: Path, rows: list[dict[str, Any]]) -> None:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _draw(rows)
         FigureCanvasAgg(figure)
         try:
@@ -109,7 +109,7 @@ def _draw(rows: list[dict[str, Any]]) -> Figure:
         clients = sorted({row["clients"] for row in mine})
         for each, (metric, title) in zip(line, _METRICS.items(), strict=True):
             each.set_title(f"{title}, times bare: {driver}, N={n}")
-            each.axhline(1.0, color=_COLOURS["bare"], linewidth=0.8)
+            each.axhline(1.0, color=COLOURS["bare"], linewidth=0.8)
             each.set_xticks(range(len(clients)), [f"{number} clients" for number in clients])
             for at, system in enumerate(systems):
                 ratio = {
@@ -122,7 +122,7 @@ def _draw(rows: list[dict[str, Any]]) -> Figure:
                     [clients.index(number) - 0.4 + (at + 0.5) * width for number in ratio],
                     list(ratio.values()),
                     width * 0.92,
-                    color=_COLOURS[system],
+                    color=COLOURS[system],
                     label=system,
                 )
     handles, labels = axes[0][0].get_legend_handles_labels()

@@ -11,7 +11,16 @@ from paxcommit.testing.bench.cells import Cell, Group
 from paxcommit.testing.bench.job import Measured
 from paxcommit.testing.bench.measuring import Measurements
 
-__all__ = ["METRICS", "TARGETS", "Target", "median_ratio", "ratios", "summary", "told_targets"]
+__all__ = [
+    "METRICS",
+    "TARGETS",
+    "Target",
+    "median_ratio",
+    "medians",
+    "ratios",
+    "summary",
+    "told_targets",
+]
 
 _APPLIED, _DECIDED = "paxcommit-applied", "paxcommit-decided"
 
@@ -138,15 +147,22 @@ def summary(measurements: Measurements) -> list[dict[str, Any]]:
                 "participants": group.participants,
                 "failures": group.failures if group.acceptors else None,
                 "clients": cell.clients,
-                "transactions_per_second": round(_median("throughput", these), 1),
-                "commit_p50_ms": round(_median("p50", these) * 1000, 3),
-                "commit_p99_ms": round(_median("p99", these) * 1000, 3),
-                "client_cpu_ms": round(_median("cpu", these) * 1000, 3),
+                **medians(these),
                 "vs_bare": {metric: median_ratio(metric, these, bare) for metric in METRICS},
                 "transactions": [measured.commits for measured in these],
             }
         )
     return rows
+
+
+def medians(these: Sequence[Measured]) -> dict[str, float]:
+    """Medians over repetitions, with their units in their names."""
+    return {
+        "transactions_per_second": round(_median("throughput", these), 1),
+        "commit_p50_ms": round(_median("p50", these) * 1000, 3),
+        "commit_p99_ms": round(_median("p99", these) * 1000, 3),
+        "client_cpu_ms": round(_median("cpu", these) * 1000, 3),
+    }
 
 
 def _median(metric: str, these: Sequence[Measured]) -> float:

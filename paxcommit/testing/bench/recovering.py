@@ -23,7 +23,7 @@ from paxcommit.testing.bench.stage import Stage, together
 from paxcommit.testing.bench.worker import Worker
 from paxcommit.testing.warden import warden
 
-__all__ = ["LIMITS", "play_recovery"]
+__all__ = ["LIMITS", "kill_and_watch", "play_recovery", "recoverer"]
 
 LIMITS = {64: 0.5, 1000: 3.0}
 """Seconds that the median kill may take, by the number of transactions in doubt."""
@@ -54,13 +54,13 @@ def play_recovery(
         The JSON document: seconds per kill, and their median.
     """
     found: list[float] = []
-    with together(participants=2, failures=1, clients=64) as stage, _recoverer(stage, driver):
+    with together(participants=2, failures=1, clients=64) as stage, recoverer(stage, driver):
         job = stage.job(Group(driver, "paxcommit-applied"))
         for kill in range(1, kills + 1):
             tell(f"kill {kill} of {kills}, {transactions} transactions in doubt")
             with Worker(job, "doubt_main") as worker:
                 worker.order(Doubt(transactions, _CONNECTIONS), Doubted)
-                found.append(asyncio.run(_kill_and_watch(worker, job.participants, driver)))
+                found.append(asyncio.run(kill_and_watch(worker, job.participants, driver)))
     median = round(statistics.median(found), 3)
     limit = LIMITS.get(transactions)
     return {
@@ -73,7 +73,7 @@ def play_recovery(
     }
 
 
-async def _kill_and_watch(worker: Worker, dsns: Sequence[str], driver: str) -> float:
+async def kill_and_watch(worker: Worker, dsns: Sequence[str], driver: str) -> float:
     """Kill, and wait until nobody holds locks without a process.
 
     Returns:
@@ -96,7 +96,7 @@ async def _kill_and_watch(worker: Worker, dsns: Sequence[str], driver: str) -> f
 
 
 @contextmanager
-def _recoverer(stage: Stage, driver: str) -> Iterator[None]:
+def recoverer(stage: Stage, driver: str) -> Iterator[None]:
     """Run ``paxcommit recover --watch``, as one deploys it."""
     with ExitStack() as stack:
         folder = Account().make_folder("paxcommit-bench-")

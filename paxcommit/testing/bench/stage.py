@@ -93,9 +93,21 @@ class Stage:
 
 
 @contextmanager
-def together(*, participants: int, failures: int, clients: int) -> Iterator[Stage]:
-    """Participants and acceptors on the same 2F+1 servers, in databases of their own."""
-    with Cluster(max(3, 2 * failures + 1), settings=SERVER_SETTINGS) as cluster:
+def together(
+    *,
+    participants: int,
+    failures: int,
+    clients: int,
+    settings: Mapping[str, Setting] | None = None,
+) -> Iterator[Stage]:
+    """Participants and acceptors on the same 2F+1 servers (at least 3), in databases of their own.
+
+    Args:
+        participants, failures, clients: N, F and the most clients.
+        settings: Of the servers, beside `SERVER_SETTINGS`.
+    """
+    chosen = {**SERVER_SETTINGS, **(settings or {})}
+    with Cluster(max(3, 2 * failures + 1), settings=chosen) as cluster:
         names = [f"p{number}" for number in range(1, participants + 1)]
         layout = Layout.create(cluster, participants=names, failures=failures, name="bench")
         yield _made(cluster, layout, clients)
