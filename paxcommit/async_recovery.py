@@ -25,7 +25,7 @@ from paxcommit.resolving import (
 from paxcommit.runtime.aio.network import Network
 from paxcommit.runtime.aio.run import drive
 from paxcommit.runtime.recovering import Sweep, lane_of, operate, sweep
-from paxcommit.runtime.timing import MAX_BATCH
+from paxcommit.runtime.timing import MAX_BATCH, pause_between_looks
 from paxcommit.settings import Settings, SettingsSource
 from paxcommit.wiring import acceptor_dsns, make_membership, make_timing
 
@@ -94,15 +94,17 @@ class AsyncRecovery:
     async def watch(self) -> None:
         """Look again and again, until cancelled; one slow transaction holds up no other."""
         while True:
+            seen = 0
             try:
                 found = await self._sweep()
+                seen = len(found.seen)
                 for case in self._unfinished.beside(found.cases):
                     self._take_up(case)
                 if not self._busy:
                     await self._network.close_lanes()
             except PaxcommitError as error:
                 _log.warning("recovery cannot look now: %s", error)
-            await asyncio.sleep(self._settings.recovery.poll_interval)
+            await asyncio.sleep(pause_between_looks(self._settings.recovery.poll_interval, seen))
 
     async def resolve(self, txid: TxId, *, force: bool = False) -> Resolved:
         """Find out about one transaction, without a branch to begin from (R23).

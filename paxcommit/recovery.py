@@ -27,6 +27,7 @@ from paxcommit.resolving import (
 from paxcommit.runtime.recovering import Sweep, lane_of, operate, sweep
 from paxcommit.runtime.threads.network import Network
 from paxcommit.runtime.threads.run import drive
+from paxcommit.runtime.timing import pause_between_looks
 from paxcommit.settings import Settings, SettingsSource
 from paxcommit.wiring import acceptor_dsns, make_membership, make_timing
 
@@ -93,8 +94,10 @@ class Recovery:
     def watch(self) -> None:
         """Look again and again, until `stop`; one slow transaction holds up no other."""
         while not self._stopping.is_set():
+            seen = 0
             try:
                 found = self._sweep()
+                seen = len(found.seen)
                 with self._lock:
                     cases = self._unfinished.beside(found.cases)
                 for case in cases:
@@ -103,7 +106,7 @@ class Recovery:
                     self._network.close_lanes()
             except PaxcommitError as error:
                 _log.warning("recovery cannot look now: %s", error)
-            self._stopping.wait(self._settings.recovery.poll_interval)
+            self._stopping.wait(pause_between_looks(self._settings.recovery.poll_interval, seen))
 
     def resolve(self, txid: TxId, *, force: bool = False) -> Resolved:
         """Find out about one transaction; see `AsyncRecovery.resolve`."""

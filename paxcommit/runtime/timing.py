@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import tenacity
 from tenacity.wait import wait_base
 
-__all__ = ["MAX_BATCH", "MAX_QUEUED", "Timing", "backoff_delay", "reconnect_wait"]
+__all__ = [
+    "MAX_BATCH",
+    "MAX_QUEUED",
+    "Timing",
+    "backoff_delay",
+    "pause_between_looks",
+    "reconnect_wait",
+]
 
 MAX_BATCH = 256
 """Requests that one call to an acceptor carries at most."""
@@ -37,6 +44,22 @@ class Timing:
 def reconnect_wait() -> wait_base:
     """How long to wait between two attempts to connect: random, growing, at most a second."""
     return tenacity.wait_random_exponential(multiplier=0.05, max=1.0)
+
+
+_CROWD = 2000
+
+
+def pause_between_looks(poll_interval: float, branches: int) -> float:
+    """How long a recoverer waits before it lists what is prepared again.
+
+    A look costs as much as its list is long, and a crowd that is being finished is in it again and
+    again: with the same pause throughout, ten thousand transactions took twice as long.
+
+    Args:
+        poll_interval: Seconds, with nothing to see.
+        branches: How many the last look saw.
+    """
+    return poll_interval * (1 + branches / _CROWD)
 
 
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.02, max=1.0)
