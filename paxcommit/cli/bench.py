@@ -75,7 +75,14 @@ def bench(
     ] = None,
     systems: Annotated[
         str | None,
-        typer.Option("--systems", metavar="NAME,…", help="All if not given.", show_default=False),
+        typer.Option(
+            "--systems",
+            metavar="NAME,…",
+            help="All but the floors if not given. A floor sends what the protocol demands, from a "
+            "client that does nothing else: floor, floor-decided, floor-rows, floor-rows-decided, "
+            "floor-votes, floor-branches (docs/performance.md).",
+            show_default=False,
+        ),
     ] = None,
     drivers: Annotated[
         str | None,
@@ -169,14 +176,16 @@ def bench(
                     "of the scenarios only growth has a picture: leave --png out"
                 )
             return _play_scenario(scenario, named[0], chosen, schedule, as_json)
-        from paxcommit.testing.bench.cells import SYSTEMS
+        from paxcommit.testing.bench.cells import FLOORS, SYSTEMS
         from paxcommit.testing.bench.run import Plan
 
         plan = Plan(
             schedule=schedule,
             config=config,
             drivers=named,
-            systems=_chosen("--systems", systems, list(SYSTEMS)),
+            systems=_known(
+                "--systems", _split("--systems", systems, list(SYSTEMS)), [*SYSTEMS, *FLOORS]
+            ),
             participants=_numbers("--participants", participants, [2, 3, 5] if full else [2]),
             failures=_numbers("--failures", failures, [1, 2] if full else [1]),
             clients=chosen,
@@ -270,10 +279,6 @@ def _all_drivers() -> list[str]:
 def _names(option: str, text: str | None, default: list[str]) -> list[str]:
     chosen = _split(option, text, default)
     return _known(option, chosen, _all_drivers())
-
-
-def _chosen(option: str, text: str | None, known: list[str]) -> list[str]:
-    return _known(option, _split(option, text, known), known)
 
 
 def _known(option: str, chosen: list[str], known: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["DRIVERS", "SYSTEMS", "Cell", "Group", "groups"]
+__all__ = ["DRIVERS", "FLOORS", "SYSTEMS", "Cell", "Group", "groups"]
 
 SYSTEMS = {
     "plain": "COMMIT on each database in parallel; not atomic, the floor",
@@ -17,6 +17,16 @@ SYSTEMS = {
 }
 """Name to sentence, in the order in which they are shown."""
 
+FLOORS = {
+    "floor": "what paxcommit sends to the servers, from a client that does nothing else; unsafe",
+    "floor-decided": "the same, ending once F+1 acceptors have accepted",
+    "floor-rows": "the same durable facts by plain INSERTs, with nothing checked; unsafe",
+    "floor-rows-decided": "the same, ending once F+1 acceptors have accepted",
+    "floor-votes": "`floor` without its branch rows; unsafe",
+    "floor-branches": "`floor` without its votes; unsafe",
+}
+"""Likewise; measured only where they are named, on asyncpg and servers of the benchmark's own."""
+
 DRIVERS = ("asyncpg", "psycopg", "psycopg-sync")
 """psycopg is the asyncio half of psycopg, psycopg-sync the other one, with a thread per client."""
 
@@ -27,7 +37,7 @@ class Group:
 
     Attributes:
         driver: One of `DRIVERS`.
-        system: One of `SYSTEMS`.
+        system: One of `SYSTEMS` or `FLOORS`.
         participants: N.
         failures: F; of no meaning where there are no acceptors, and 1 there.
     """
@@ -40,7 +50,7 @@ class Group:
     @property
     def acceptors(self) -> bool:
         """Whether acceptors take part."""
-        return self.system.startswith("paxcommit")
+        return self.system.startswith(("paxcommit", "floor")) and self.system != "floor-branches"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paxcommit.errors import ConfigurationError
-from paxcommit.testing.bench.cells import SYSTEMS
+from paxcommit.testing.bench.cells import FLOORS, SYSTEMS
 from paxcommit.testing.bench.plots import check_plot_tools, draw_svg
 from paxcommit.testing.bench.reckoning import TARGETS
 from paxcommit.testing.bench.run import Result
@@ -46,6 +46,6 @@ def render(result: Result) -> str:
     return environment.get_template("page.html.jinja").render(
         document=document,
         picture=draw_svg(document["cells"]),
-        systems=SYSTEMS,
+        systems={name: {**SYSTEMS, **FLOORS}[name] for name in result.plan.systems},
         targets=[target for target in TARGETS if target.name in document["ratios"]],
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paxcommit.errors import ConfigurationError
-from paxcommit.testing.bench.cells import SYSTEMS
+from paxcommit.testing.bench.cells import FLOORS, SYSTEMS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +26,12 @@ COLOURS = {
     "sqlalchemy": "#d64545",
     "paxcommit-applied": "#2f9e63",
     "paxcommit-decided": "#3f7fd1",
+    "floor": "#1b5e3b",
+    "floor-decided": "#24497a",
+    "floor-rows": "#8fceac",
+    "floor-rows-decided": "#a3c4ee",
+    "floor-votes": "#9b7fc4",
+    "floor-branches": "#c47fa8",
 }
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -97,7 +103,7 @@ def _draw(rows: list[dict[str, Any]]) -> Figure:
     blocks = sorted({(row["driver"], row["participants"]) for row in rows})
     figure = Figure(figsize=(12, 2.9 * len(blocks) + 0.6), layout="constrained")
     axes = figure.subplots(len(blocks), len(_METRICS), squeeze=False)
-    systems = [name for name in SYSTEMS if any(row["system"] == name for row in rows)]
+    systems = [name for name in (*SYSTEMS, *FLOORS) if any(row["system"] == name for row in rows)]
     smallest = min((row["failures"] for row in rows if row["failures"]), default=None)
     for line, (driver, n) in zip(axes, blocks, strict=True):
         mine = [

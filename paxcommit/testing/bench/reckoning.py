@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paxcommit.testing.bench.cells import Cell, Group
+from paxcommit.testing.bench.cells import FLOORS, Cell, Group
 from paxcommit.testing.bench.job import Measured
 from paxcommit.testing.bench.measuring import Measurements
 
@@ -15,6 +15,7 @@ __all__ = [
     "METRICS",
     "TARGETS",
     "Target",
+    "floor_ratios",
     "median_ratio",
     "medians",
     "ratios",
@@ -96,11 +97,30 @@ def median_ratio(metric: str, these: Sequence[Measured], those: Sequence[Measure
 
 def ratios(measurements: Measurements, driver: str, n: int, f: int) -> dict[str, float]:
     """The ratios of `TARGETS` whose cells were measured."""
+    return _ratios(measurements, driver, n, f, {})
+
+
+def floor_ratios(
+    measurements: Measurements, driver: str, n: int, f: int
+) -> dict[str, dict[str, float]]:
+    """The same ratios with a floor in paxcommit's place, for each floor that was measured."""
+    found = {}
+    for floor in FLOORS:
+        if (early := f"{floor}-decided") in FLOORS:
+            told = _ratios(measurements, driver, n, f, {_APPLIED: floor, _DECIDED: early})
+            found |= {floor: told} if told else {}
+    return found
+
+
+def _ratios(
+    measurements: Measurements, driver: str, n: int, f: int, places: Mapping[str, str]
+) -> dict[str, float]:
+    """`places` names those that stand in for others."""
     found = {}
     for target in TARGETS:
         cell, baseline = (
             Cell(Group(driver, system, n, f), target.clients)
-            for system in (target.system, target.baseline)
+            for system in (places.get(target.system, target.system), target.baseline)
         )
         ratio = median_ratio(
             target.metric,

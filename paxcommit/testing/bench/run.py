@@ -13,11 +13,11 @@ from typing import Any
 from paxcommit.errors import ConfigurationError
 from paxcommit.settings import Settings
 from paxcommit.testing.admin import admin_execute
-from paxcommit.testing.bench.cells import Group, groups
+from paxcommit.testing.bench.cells import FLOORS, Group, groups
 from paxcommit.testing.bench.counting import Counts, count
 from paxcommit.testing.bench.job import Measure, Measured
 from paxcommit.testing.bench.measuring import Measurements, Schedule, measure
-from paxcommit.testing.bench.reckoning import ratios, summary, told_targets
+from paxcommit.testing.bench.reckoning import floor_ratios, ratios, summary, told_targets
 from paxcommit.testing.bench.stage import Stage, apart, configured, together
 from paxcommit.testing.bench.worker import Worker
 
@@ -31,7 +31,7 @@ class Plan:
     Attributes:
         schedule: How long and how often.
         config: Whose servers; None: servers of our own.
-        drivers, systems: By name.
+        drivers, systems: By name; floors as well.
         participants, failures, clients: The values of N, F and clients; the first N and F are
             those that ratios are told of.
         counts: Whether to count as well (on servers of our own).
@@ -74,6 +74,13 @@ class Result:
         return {driver: ratios(self.measurements, driver, n, f) for driver in self.plan.drivers}
 
     @property
+    def floors(self) -> dict[str, dict[str, float]]:
+        """Of the first driver, N and F: the ratios with a floor in paxcommit's place."""
+        plan = self.plan
+        first = (plan.drivers[0], plan.participants[0], plan.failures[0])
+        return floor_ratios(self.measurements, *first)
+
+    @property
     def document(self) -> dict[str, Any]:
         """For ``--json``; ``"ratios"`` are those of the first driver."""
         first, *others = self.plan.drivers
@@ -82,6 +89,7 @@ class Result:
             "driver": first,
             "ratios": self.ratios[first],
             "targets": told_targets(self.ratios[first]),
+            "floors": self.floors,
             "ratios_of_other_drivers": {driver: self.ratios[driver] for driver in others},
             "counts": {spell(group): asdict(counts) for group, counts in self.counts.items()},
             "cells": summary(self.measurements),
@@ -111,6 +119,7 @@ def play(plan: Plan, tell: Callable[[str], None]) -> Result:
         ConfigurationError: The plan cannot be carried out here; says why.
         ClusterError: A server or a measuring process failed.
     """
+    _check_floors(plan)
     _check_installed(plan)
     wanted = list(groups(plan.drivers, plan.systems, plan.participants, plan.failures))
     tell("starting servers")
@@ -131,6 +140,15 @@ def play(plan: Plan, tell: Callable[[str], None]) -> Result:
                 tell(f"counting {spell(group)}")
                 counts[group] = count(stage, group)
     return Result(plan, measurements, counts, server, profile)
+
+
+def _check_floors(plan: Plan) -> None:
+    floors = ", ".join(name for name in plan.systems if name in FLOORS)
+    if floors and (plan.config is not None or set(plan.drivers) != {"asyncpg"}):
+        raise ConfigurationError(
+            f"{floors}: a floor is unsafe, and written for asyncpg: measure it on this command's "
+            "own servers, without --config and --drivers"
+        )
 
 
 def _check_installed(plan: Plan) -> None:

@@ -13,14 +13,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from paxcommit.testing.bench.cells import SYSTEMS
+from paxcommit.testing.bench.cells import FLOORS, SYSTEMS
 from paxcommit.testing.bench.job import Measured
 from paxcommit.testing.bench.reckoning import TARGETS, summary
 from paxcommit.testing.bench.run import Result, spell
 
 __all__ = ["tabulate"]
 
-_ORDER = list(SYSTEMS)
+_ORDER = [*SYSTEMS, *FLOORS]
 
 
 def tabulate(result: Result) -> RenderableType:
@@ -32,7 +32,7 @@ def tabulate(result: Result) -> RenderableType:
         parts += _profile(result.profile)
     first = result.plan.drivers[0]
     if result.ratios[first]:
-        parts.append(_targets(first, result.ratios[first]))
+        parts.append(_targets(first, result.ratios[first], result.floors))
     return Lines(*parts)
 
 
@@ -103,11 +103,11 @@ def _counts(result: Result) -> Table:
     return table
 
 
-def _targets(driver: str, ratios: dict[str, float]) -> Table:
+def _targets(driver: str, ratios: dict[str, float], floors: dict[str, dict[str, float]]) -> Table:
     table = Table(
         title=f"Ratios on {driver}, and what they should be", title_justify="left", box=SIMPLE_HEAD
     )
-    for name in ("ratio", "measured", "target", ""):
+    for name in ("ratio", "measured", *floors, "target", ""):
         table.add_column(name, justify="left" if name in ("ratio", "") else "right")
     for target in TARGETS:
         if target.name in ratios:
@@ -115,6 +115,7 @@ def _targets(driver: str, ratios: dict[str, float]) -> Table:
             table.add_row(
                 target.name,
                 f"{ratios[target.name]:.2f}",
+                *(_times(floor.get(target.name)) for floor in floors.values()),
                 f"{'>=' if target.at_least else '<='} {target.limit:g}",
                 Text("met", style="green") if met else Text("not met", style="yellow"),
             )
