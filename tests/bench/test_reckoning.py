@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from paxcommit.testing.bench.cells import DRIVERS, SYSTEMS, Cell, Group, groups
+from paxcommit.testing.bench.cells import DRIVERS, FLOORS, SYSTEMS, Cell, Group, groups
 from paxcommit.testing.bench.job import Measured
 from paxcommit.testing.bench.measuring import Measurements
 from paxcommit.testing.bench.reckoning import (
     TARGETS,
+    floor_ratios,
     median_ratio,
     ratios,
     summary,
@@ -52,6 +53,29 @@ def test_every_target_of_the_default_run_is_told() -> None:
 def test_a_target_whose_cells_are_missing_is_not_told() -> None:
     found = Measurements({Cell(Group("asyncpg", "bare"), 64): [measured(100)]})
     assert ratios(found, "asyncpg", 2, 1) == told_targets({}) == {}
+
+
+def test_a_floor_is_held_against_the_targets_in_the_place_of_paxcommit() -> None:
+    found = Measurements(
+        {
+            Cell(Group("asyncpg", "bare"), 64): [measured(100, 0.01)],
+            Cell(Group("asyncpg", "floor-rows"), 64): [measured(80, 0.012, 0.9)],
+            Cell(Group("asyncpg", "floor-rows-decided"), 64): [measured(70, 0.02)],
+            Cell(Group("asyncpg", "floor-votes"), 64): [measured(90, 0.02)],
+        }
+    )
+    assert ratios(found, "asyncpg", 2, 1) == {}
+    assert floor_ratios(found, "asyncpg", 2, 1) == {
+        "floor-rows": {
+            "throughput_vs_bare_64": 0.8,
+            "decided_p50_vs_bare_64": 2.0,
+            "client_cpu_vs_bare_64": 1.125,
+        }
+    }
+
+
+def test_no_floor_is_measured_unless_it_is_named() -> None:
+    assert not set(FLOORS) & set(SYSTEMS)
 
 
 def test_cells_are_held_against_the_bare_driver_with_the_same_n_and_clients() -> None:

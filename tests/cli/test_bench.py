@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from paxcommit.testing.bench.cells import FLOORS
+
 if TYPE_CHECKING:
     from paxcommit.testing import Layout
     from tests.cli.conftest import Cli
@@ -19,6 +21,8 @@ def test_help_tells_the_options(cli: Cli) -> None:
     for option in ("--config", "--seconds", "--systems", "--clients", "--full", "--scenario"):
         assert option in out
     assert "PAXCOMMIT_CONFIG" not in out
+    for floor in FLOORS:
+        assert floor in out
 
 
 def test_a_short_run_with_page_and_picture(cli: Cli, tmp_path: Path) -> None:
@@ -60,6 +64,8 @@ def test_on_the_users_servers_it_leaves_nothing(cli: Cli, ready: Path, initialis
         (("--drivers", "psycopg2"), "there is no 'psycopg2'"),
         (("--clients", "0"), "whole numbers from 1"),
         (("--clients", ","), "--clients names nothing"),
+        (("--systems", "bare,floor", "--config", "paxcommit.toml"), "floor: a floor is unsafe"),
+        (("--systems", "bare,floor-rows", "--drivers", "psycopg"), "a floor is unsafe"),
         (("--scenario", "acceptor-dead", "--html", "page.html"), "leave --config"),
     ],
 )

@@ -104,7 +104,7 @@ def floor_ratios(
     measurements: Measurements, driver: str, n: int, f: int
 ) -> dict[str, dict[str, float]]:
     """The same ratios with a floor in paxcommit's place, for each floor that was measured."""
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for floor in FLOORS:
         if (early := f"{floor}-decided") in FLOORS:
             told = _ratios(measurements, driver, n, f, {_APPLIED: floor, _DECIDED: early})

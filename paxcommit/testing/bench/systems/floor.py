@@ -165,7 +165,9 @@ class Rows(Floor):
 
 
 class Votes(Floor):
-    """The real votes; branches are prepared as by the bare driver, without a row."""
+    """The real votes; all else is as with the bare driver."""
+
+    resets_role = False
 
     def begin(self, txid: TxId) -> str:
         """See `Floor.begin`."""
@@ -177,7 +179,7 @@ class Votes(Floor):
 
 
 class Branches(Floor):
-    """The real branch rows; nobody votes."""
+    """All that `Floor` sends to participants; nobody votes."""
 
     async def decide(self, txid: TxId) -> None:
         """See `Floor.decide`."""
