@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["DRIVERS", "FLOORS", "SYSTEMS", "Cell", "Group", "groups"]
 
 SYSTEMS = {
-    "plain": "COMMIT on each database in parallel; not atomic, the floor",
+    "plain": "COMMIT on each database in parallel; not atomic",
     "bare": "PREPARE TRANSACTION, then COMMIT PREPARED, in parallel; no log, no recovery",
     "logged-2pc": "two-phase commit with a durable decision row in PostgreSQL between the phases",
     "sqlalchemy": "a SQLAlchemy session with twophase=True and one bind per database",
