@@ -187,7 +187,9 @@ def bench(
                 "--systems", _split("--systems", systems, list(SYSTEMS)), [*SYSTEMS, *FLOORS]
             ),
             participants=_numbers("--participants", participants, [2, 3, 5] if full else [2]),
-            failures=_numbers("--failures", failures, [1, 2] if full else [1]),
+            failures=_numbers(
+                "--failures", failures, _all_failures(config, full=full), least=0
+            ),
             clients=chosen,
             counts=counts,
             profile=profile,
@@ -270,6 +272,14 @@ def _told() -> Iterator[Callable[[str], None]]:
         yield screen.line
 
 
+def _all_failures(config: Path | None, *, full: bool) -> list[int]:
+    if config is not None:  # acceptors are as many as they are
+        from paxcommit.settings import Settings
+
+        return [len(Settings.load(config).acceptors) // 2]
+    return [1, 2] if full else [1]
+
+
 def _all_drivers() -> list[str]:
     from paxcommit.testing.bench.cells import DRIVERS
 
@@ -288,10 +298,10 @@ def _known(option: str, chosen: list[str], known: list[str]) -> list[str]:
     return chosen
 
 
-def _numbers(option: str, text: str | None, default: list[int]) -> list[int]:
+def _numbers(option: str, text: str | None, default: list[int], *, least: int = 1) -> list[int]:
     chosen = _split(option, text, [str(number) for number in default])
-    if not all(each.isascii() and each.isdigit() and 0 < int(each) <= 200 for each in chosen):
-        raise ConfigurationError(f"{option}={text}: give whole numbers from 1 to 200")
+    if not all(each.isascii() and each.isdigit() and least <= int(each) <= 200 for each in chosen):
+        raise ConfigurationError(f"{option}={text}: give whole numbers from {least} to 200")
     return [int(each) for each in chosen]
 
 

@@ -47,6 +47,20 @@ def test_a_short_run_with_page_and_picture(cli: Cli, tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_f_has_acceptors_of_its_own(cli: Cli) -> None:
+    options = ("--systems", "bare,paxcommit-applied", "--failures", "2,1")
+    ran = cli("bench", "--seconds", "0.2", "--repetitions", "1", "--clients", "1", *options, "--json")
+    assert ran.code == 0
+    told = {(row["system"], row["failures"]) for row in ran.document["cells"]}
+    assert told == {("bare", None), ("paxcommit-applied", 1), ("paxcommit-applied", 2)}
+    trips = {
+        key.rpartition(" ")[2]: counts["acceptor_round_trips"]
+        for key, counts in ran.document["counts"].items()
+    }
+    assert trips == {"N=2": 0, "F=1": 2, "F=2": 3}
+    assert ran.document["ratios"]["applied_p50_vs_bare_1"] > 0
+
+
 def test_on_the_users_servers_it_leaves_nothing(cli: Cli, ready: Path, initialised: Layout) -> None:
     options = ("--drivers", "psycopg-sync", "--systems", "paxcommit-applied,bare")
     ran = cli("bench", "--config", ready, *BRIEF, *options, "--json")

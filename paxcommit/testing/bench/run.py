@@ -131,10 +131,7 @@ def play(plan: Plan, tell: Callable[[str], None]) -> Result:
     if plan.counts:
         tell("starting servers that are quiet")
         with apart(
-            participants=max(plan.participants),
-            failures=max(plan.failures),
-            clients=1,
-            quiet=True,
+            participants=max(plan.participants), clients=1, quiet=True, **_failures(plan)
         ) as stage:
             for group in wanted:
                 tell(f"counting {spell(group)}")
@@ -172,9 +169,14 @@ def _stage(plan: Plan) -> Iterator[Stage]:
             yield stage
         return
     with together(
-        participants=max(plan.participants), failures=max(plan.failures), clients=clients
+        participants=max(plan.participants), clients=clients, **_failures(plan)
     ) as stage:
         yield stage
+
+
+def _failures(plan: Plan) -> dict[str, Any]:
+    *others, largest = sorted(set(plan.failures))
+    return {"failures": largest, "others": others}
 
 
 def _profile(stage: Stage, plan: Plan, tell: Callable[[str], None]) -> Measured:

@@ -19,7 +19,7 @@ from paxcommit.testing.bench.cells import Group
 from paxcommit.testing.bench.job import Job
 from paxcommit.testing.cluster import Cluster
 from paxcommit.testing.layout import Layout, Place
-from paxcommit.testing.server import Setting
+from paxcommit.testing.server import Server, Setting
 
 __all__ = ["SERVER_SETTINGS", "Stage", "apart", "configured", "together"]
 
@@ -47,6 +47,7 @@ class Stage:
 
     Attributes:
         settings: As ``paxcommit.toml`` has it; all participants, most acceptors.
+        by_failures: The same by F: a paxcommit cluster of its own each, on the same servers.
         log: DSN of the database for decision rows.
         servers: One superuser's DSN per server, to checkpoint and to count with.
         clients: The most clients there are rows for.
@@ -54,6 +55,7 @@ class Stage:
     """
 
     settings: dict[str, Any]
+    by_failures: Mapping[int, dict[str, Any]]
     log: str
     servers: dict[str, str]
     clients: int
@@ -61,12 +63,17 @@ class Stage:
 
     def job(self, group: Group, **changes: Any) -> Job:
         """What to tell a process that measures `group`; `changes` are to paxcommit's settings."""
-        participants = dict(list(self.settings["participants"].items())[: group.participants])
+        settings = self.by_failures.get(group.failures)
+        if settings is None:
+            raise ConfigurationError(
+                f"F={group.failures} was asked, and the cluster has "
+                f"{len(self.settings['acceptors'])} acceptors: it takes {2 * group.failures + 1}"
+            )
+        participants = dict(list(settings["participants"].items())[: group.participants])
         if len(participants) < group.participants:
             raise ConfigurationError(
                 f"there are {len(participants)} participants, and N={group.participants} was asked"
             )
-        acceptors = dict(list(self.settings["acceptors"].items())[: 2 * group.failures + 1])
         # Twice as many as clients: with wait="decided" the last one's branches are still applied.
         size = 2 * self.clients
         return Job(
@@ -75,9 +82,8 @@ class Stage:
             participants=[_dsn(each) for each in participants.values()],
             log=self.log,
             settings={
-                **self.settings,
+                **settings,
                 "participants": participants,
-                "acceptors": acceptors,
                 "pool_size": size,
                 "deadline": 60.0,
                 **changes,
@@ -98,48 +104,72 @@ def together(
     participants: int,
     failures: int,
     clients: int,
+    others: Sequence[int] = (),
     settings: Mapping[str, Setting] | None = None,
 ) -> Iterator[Stage]:
     """Participants and acceptors on the same 2F+1 servers (at least 3), in databases of their own.
 
     Args:
-        participants, failures, clients: N, F and the most clients.
+        participants, failures, clients: N, the largest F and the most clients.
+        others: Smaller values of F.
         settings: Of the servers, beside `SERVER_SETTINGS`.
     """
     chosen = {**SERVER_SETTINGS, **(settings or {})}
     with Cluster(max(3, 2 * failures + 1), settings=chosen) as cluster:
         names = [f"p{number}" for number in range(1, participants + 1)]
-        layout = Layout.create(cluster, participants=names, failures=failures, name="bench")
-        yield _made(cluster, layout, clients)
+        layouts = {
+            f: Layout.create(
+                cluster, participants=names, failures=f, name="bench", suffix=_suffix(f, failures)
+            )
+            for f in (failures, *others)
+        }
+        yield _made(cluster, layouts, clients)
 
 
 @contextmanager
 def apart(
-    *, participants: int, failures: int, clients: int, quiet: bool = False
+    *,
+    participants: int,
+    failures: int,
+    clients: int,
+    others: Sequence[int] = (),
+    quiet: bool = False,
 ) -> Iterator[Stage]:
     """Every participant and every acceptor on a server of its own.
 
     Args:
-        participants, failures, clients: N, F and the most clients.
+        participants, failures, clients: N, the largest F and the most clients.
+        others: Smaller values of F.
         quiet: Whether nothing but clients may write WAL, so that it can be counted.
     """
     acceptors = 2 * failures + 1
     settings = {**SERVER_SETTINGS, **(_QUIET if quiet else {})}
     with Cluster(participants + acceptors, settings=settings) as cluster:
-        servers = cluster.servers
-        layout = Layout(
-            cluster="bench",
-            participant_places={
-                f"p{at + 1}": Place(servers[at], f"p{at + 1}") for at in range(participants)
-            },
-            acceptor_places={
-                f"a{at + 1}": Place(servers[participants + at], "paxcommit")
-                for at in range(acceptors)
-            },
-        )
-        for place in (*layout.participant_places.values(), *layout.acceptor_places.values()):
-            place.server.execute(f'create database "{place.database}"')
-        yield _made(cluster, layout, clients)
+        layouts = {
+            f: _apart(cluster.servers, participants, f, _suffix(f, failures))
+            for f in (failures, *others)
+        }
+        yield _made(cluster, layouts, clients)
+
+
+def _apart(servers: Sequence[Server], participants: int, failures: int, suffix: str) -> Layout:
+    layout = Layout(
+        cluster="bench",
+        participant_places={
+            f"p{at + 1}": Place(servers[at], f"p{at + 1}{suffix}") for at in range(participants)
+        },
+        acceptor_places={
+            f"a{at + 1}": Place(servers[participants + at], f"paxcommit{suffix}")
+            for at in range(2 * failures + 1)
+        },
+    )
+    for place in (*layout.participant_places.values(), *layout.acceptor_places.values()):
+        place.server.execute(f'create database "{place.database}"')
+    return layout
+
+
+def _suffix(failures: int, largest: int) -> str:
+    return "" if failures == largest else f"_f{failures}"
 
 
 @contextmanager
@@ -153,14 +183,16 @@ def configured(settings: Settings, *, clients: int) -> Iterator[Stage]:
     dsns = [_dsn(each) for each in participants.values()]
     servers = {settings.acceptor_address(name).server: dsn for name, dsn in acceptors.items()}
     servers |= {settings.participant_address(n).server: _dsn(p) for n, p in participants.items()}
+    told = {
+        "cluster": settings.cluster,
+        "acceptors": acceptors,
+        "participants": participants,
+    }
     try:
         _make_tables(dsns, dsns[0], clients)
         yield Stage(
-            settings={
-                "cluster": settings.cluster,
-                "acceptors": acceptors,
-                "participants": participants,
-            },
+            settings=told,
+            by_failures={len(acceptors) // 2: told},
             log=dsns[0],
             servers=servers,
             clients=clients,
@@ -170,14 +202,15 @@ def configured(settings: Settings, *, clients: int) -> Iterator[Stage]:
             _clean(dsn)
 
 
-def _made(cluster: Cluster, layout: Layout, clients: int) -> Stage:
-    settings = Settings.load(layout.settings)
-    asyncio.run(initialise(settings, choose_async(None)))
+def _made(cluster: Cluster, layouts: Mapping[int, Layout], clients: int) -> Stage:
     last = cluster.servers[-1]
     last.execute("create database decisions")
-    _make_tables(list(layout.participants.values()), last.dsn("decisions"), clients)
+    for layout in layouts.values():
+        asyncio.run(initialise(Settings.load(layout.settings), choose_async(None)))
+        _make_tables(list(layout.participants.values()), last.dsn("decisions"), clients)
     return Stage(
-        settings=layout.settings,
+        settings=layouts[max(layouts)].settings,
+        by_failures={f: layout.settings for f, layout in layouts.items()},
         log=last.dsn("decisions"),
         servers={server.name: server.dsn() for server in cluster.servers},
         clients=clients,
