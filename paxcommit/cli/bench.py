@@ -187,9 +187,7 @@ def bench(
                 "--systems", _split("--systems", systems, list(SYSTEMS)), [*SYSTEMS, *FLOORS]
             ),
             participants=_numbers("--participants", participants, [2, 3, 5] if full else [2]),
-            failures=_numbers(
-                "--failures", failures, _all_failures(config, full=full), least=0
-            ),
+            failures=_numbers("--failures", failures, _all_failures(config, full=full), least=0),
             clients=chosen,
             counts=counts,
             profile=profile,

@@ -49,7 +49,9 @@ def test_a_short_run_with_page_and_picture(cli: Cli, tmp_path: Path) -> None:
 
 def test_every_f_has_acceptors_of_its_own(cli: Cli) -> None:
     options = ("--systems", "bare,paxcommit-applied", "--failures", "2,1")
-    ran = cli("bench", "--seconds", "0.2", "--repetitions", "1", "--clients", "1", *options, "--json")
+    ran = cli(
+        "bench", "--seconds", "0.2", "--repetitions", "1", "--clients", "1", *options, "--json"
+    )
     assert ran.code == 0
     told = {(row["system"], row["failures"]) for row in ran.document["cells"]}
     assert told == {("bare", None), ("paxcommit-applied", 1), ("paxcommit-applied", 2)}
@@ -66,6 +68,12 @@ def test_on_the_users_servers_it_leaves_nothing(cli: Cli, ready: Path, initialis
     ran = cli("bench", "--config", ready, *BRIEF, *options, "--json")
     assert ran.code == 0
     assert {row["driver"] for row in ran.document["cells"]} == {"psycopg-sync"}
+    refused = cli("bench", "--config", ready, *BRIEF, "--systems", "bare,floor")
+    assert refused.code == 2
+    assert "floor: a floor is unsafe" in refused.err
+    elsewhere = cli("bench", "--config", ready, *BRIEF, "--failures", "2")
+    assert elsewhere.code == 2
+    assert "it takes 5" in elsewhere.err
     for place in initialised.participant_places.values():
         assert place.prepared() == []
         assert place.execute("select 1 from pg_class where relname ~ '^paxcommit_bench'") == []
@@ -78,7 +86,6 @@ def test_on_the_users_servers_it_leaves_nothing(cli: Cli, ready: Path, initialis
         (("--drivers", "psycopg2"), "there is no 'psycopg2'"),
         (("--clients", "0"), "whole numbers from 1"),
         (("--clients", ","), "--clients names nothing"),
-        (("--systems", "bare,floor", "--config", "paxcommit.toml"), "floor: a floor is unsafe"),
         (("--systems", "bare,floor-rows", "--drivers", "psycopg"), "a floor is unsafe"),
         (("--scenario", "acceptor-dead", "--html", "page.html"), "leave --config"),
     ],

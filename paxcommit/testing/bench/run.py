@@ -168,9 +168,7 @@ def _stage(plan: Plan) -> Iterator[Stage]:
         with configured(Settings.load(plan.config), clients=clients) as stage:
             yield stage
         return
-    with together(
-        participants=max(plan.participants), clients=clients, **_failures(plan)
-    ) as stage:
+    with together(participants=max(plan.participants), clients=clients, **_failures(plan)) as stage:
         yield stage
 
 
