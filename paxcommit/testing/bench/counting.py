@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from paxcommit.errors import ClusterError
 from paxcommit.testing.admin import admin_execute
@@ -23,6 +24,8 @@ _WARM_BLOCKS = 2
 _BLOCKS = 5
 _PATIENCE = 10.0
 
+_Key = TypeVar("_Key")
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -33,7 +36,7 @@ class Counts:
         participant_statements, acceptor_statements, log_statements: Top-level statements.
         participant_flushes, acceptor_flushes, log_flushes: Of WAL to disk, by clients.
         participant_wal_bytes, acceptor_wal_bytes, log_wal_bytes: About: full pages and the like
-            add a little.
+            add a little to some blocks.
     """
 
     participant_round_trips: float
@@ -52,10 +55,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Per block, what was counted by site and what; by server, bytes of WAL in all blocks."""
+    """Per block: what was counted by site and what, and bytes of WAL by server."""
 
     blocks: list[dict[tuple[str, str], int]]
-    wal: dict[str, int]
+    wal: list[dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,7 @@ def count(stage: Stage, group: Group) -> Counts:
     positions.append(_flushes(servers))
     found = _run(stage, group, sites)
     positions.append(_flushes(servers))
-    opening, all_in_all = (
-        {name: after[name] - before[name] for name in servers}
-        for before, after in itertools.pairwise(positions)
-    )
+    opening, all_in_all = _growth(positions)
 
     def of(kind: str) -> list[_Site]:
         return [site for site in sites if site.kind == kind]
@@ -102,13 +102,17 @@ def count(stage: Stage, group: Group) -> Counts:
         )
         return round(sum(medians) / _BLOCK, 3)
 
+    def wal(kind: str) -> int:
+        medians = (statistics.median(block[s.server] for block in found.wal) for s in of(kind))
+        return round(sum(medians) / _BLOCK)
+
     kinds = ("participant", "acceptor", "log")
     flushes = {name: all_in_all[name] - opening[name] for name in servers}
     return Counts(
         *(median(kind, "round trips") for kind in kinds),
         *(median(kind, "statements") for kind in kinds),
         *(round(sum(flushes[s.server] for s in of(kind)) / transactions, 3) for kind in kinds),
-        *(round(sum(found.wal[s.server] for s in of(kind)) / (_BLOCK * _BLOCKS)) for kind in kinds),
+        *(wal(kind) for kind in kinds),
     )
 
 
@@ -142,17 +146,19 @@ def _run(stage: Stage, group: Group, sites: Sequence[_Site]) -> _Found:
             for _ in range(_WARM_BLOCKS):
                 worker.order(Block(_BLOCK), Blocked)
             snapshots = [_snapshot(taps)]
-            wal = {name: -_position(dsn) for name, dsn in servers.items()}
+            positions = [_positions(servers)]
             for _ in range(_BLOCKS):
                 worker.order(Block(_BLOCK), Blocked)
                 snapshots.append(_snapshot(taps))
-            for name, dsn in servers.items():
-                wal[name] += _position(dsn)
-    blocks = [
+                positions.append(_positions(servers))
+    return _Found(_growth(snapshots), _growth(positions))
+
+
+def _growth(told: Sequence[Mapping[_Key, int]]) -> list[dict[_Key, int]]:
+    return [
         {key: after[key] - before[key] for key in after}
-        for before, after in itertools.pairwise(snapshots)
+        for before, after in itertools.pairwise(told)
     ]
-    return _Found(blocks, wal)
 
 
 def _through(job: Job, dsns: Mapping[str, str]) -> Job:
@@ -183,10 +189,10 @@ def _snapshot(taps: Mapping[str, Tap]) -> dict[tuple[str, str], int]:
     }
 
 
-def _position(dsn: str) -> int:
-    """Bytes of WAL that a server has ever written."""
+def _positions(servers: Mapping[str, str]) -> dict[str, int]:
+    """Bytes of WAL that each server has ever written."""
     question = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::text"
-    return int(admin_execute(dsn, question)[0][0])
+    return {name: int(admin_execute(dsn, question)[0][0]) for name, dsn in servers.items()}
 
 
 def _flushes(servers: Mapping[str, str]) -> dict[str, int]:
