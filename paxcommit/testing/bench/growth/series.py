@@ -84,10 +84,10 @@ def by_backlog(driver: str, sizes: Sizes, schedule: Schedule, tell: Tell) -> lis
                     schedule,
                     tell,
                 )
-                point = _points(found, driver, {"backlog": backlog}, clients)
+                here = _points(found, driver, {"backlog": backlog}, clients)
                 if worker is not None:
-                    point[0]["recovered_in_seconds"] = _recover(stage, driver, worker)
-            points += point
+                    here[0]["recovered_in_seconds"] = _recover(stage, driver, worker)
+            points += here
     return points
 
 
@@ -127,10 +127,10 @@ def by_rows(driver: str, sizes: Sizes, schedule: Schedule, tell: Tell) -> list[P
                 "SELECT pg_table_size('paxcommit.transaction'),"
                 " pg_indexes_size('paxcommit.transaction')",
             )[0]
-            point = _points(found, driver, {"rows": rows}, sizes.clients[0])
-            for each in point:
+            here = _points(found, driver, {"rows": rows}, sizes.clients[0])
+            for each in here:
                 each |= {"heap_bytes": int(heap), "index_bytes": int(index)}
-            points += point
+            points += here
     return points
 
 
