@@ -216,19 +216,11 @@ class AsyncTransaction(TransactionBase[AsyncSession]):
         finally:
             self._state.ended(machine)
             self._decided.set()
-            if not self._state.all_ours:
-                await self._give_back_all(ours=False)  # usable for the user once we return
+            # Before we return, so that the user's own connections are usable then, and the next
+            # transaction finds ours in their pools.
+            for name, branch in self._state.branches.items():
+                await self._give_back(name, branch.session, ours=branch.ours)
             self._over.set()
-            await self._give_back_all(ours=True)
-
-    async def _give_back_all(self, *, ours: bool) -> None:
-        await asyncio.gather(
-            *(
-                self._give_back(name, branch.session, ours=ours)
-                for name, branch in self._state.branches.items()
-                if branch.ours is ours
-            )
-        )
 
     async def _perform(self, step: Step) -> Any:
         if isinstance(step, Ask) or step.where.kind != "branch":

@@ -111,7 +111,11 @@ class AsyncPool(Protocol):
         """
 
     async def release(self, session: AsyncSession) -> None:
-        """Take a session back; a broken one is closed, never lent again.  Never raises."""
+        """Take a session back; a broken one is closed, never lent again.  Never raises.
+
+        What its user left behind (settings, locks, …) is gone before it is lent again, and soon
+        if it is not; but nobody waits here for the server.
+        """
 
     async def close(self, timeout: float) -> None:
         """Close all sessions, at the latest after `timeout` seconds.  Never raises."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from paxcommit.sql.cleaning import CLEAN_APART
+
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[Any]
 else:
@@ -26,14 +28,16 @@ class BranchConnection(_Connection):
         opening: Goes along with the next statement, in the same simple query.
         is_over: The server has ended the transaction already, so that the next statement, the
             driver's ROLLBACK, has nothing to do there.
+        soiled: What its last user left behind is still there, until `clean` or the next BEGIN.
     """
 
-    __slots__ = ("is_over", "opening")
+    __slots__ = ("is_over", "opening", "soiled")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.opening = ""
         self.is_over = False
+        self.soiled = False
 
     def unwrapped(self) -> BranchConnection:
         """The connection itself, also when asked through a pool's proxy."""
@@ -46,4 +50,12 @@ class BranchConnection(_Connection):
             return "ROLLBACK"
         if self.opening:
             query, self.opening = query + self.opening, ""
+        if self.soiled:
+            query, self.soiled = f"{CLEAN_APART.text}; {query}", False
         return await super().execute(query, *args, timeout=timeout)
+
+    async def clean(self) -> None:
+        """Take away what the last user left behind, if it is still there."""
+        if self.soiled:
+            self.soiled = False
+            await super().execute(CLEAN_APART.text)

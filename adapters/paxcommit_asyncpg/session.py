@@ -69,6 +69,8 @@ class AsyncpgSession:
         if self._discarded:
             raise Unanswered("the connection was cut")
         try:
+            if self._inner is not None and self._inner.soiled:
+                await self._inner.clean()
             if sql.notices:
                 return await self._listen(sql)
             return Result(*await self._run(sql))

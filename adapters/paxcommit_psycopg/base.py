@@ -18,16 +18,10 @@ from paxcommit.ports import BeginOptions
 from paxcommit.sql.statement import Notice, Sql, Unanswered
 from paxcommit_psycopg.failures import is_answer, translate
 
-__all__ = ["OPEN", "RESET", "SessionBase", "begin_statement", "check_adoptable", "cut", "is_stale"]
+__all__ = ["OPEN", "SessionBase", "begin_statement", "check_adoptable", "cut", "is_stale"]
 
 OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 """A transaction block is open, and no call is under way."""
-
-RESET = Sql(
-    "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *;"
-    " SELECT pg_catalog.pg_advisory_unlock_all()"
-)
-"""Takes away what a pool's user left behind, as asyncpg's pool does; psycopg's own does not."""
 
 
 class SessionBase:

@@ -12,10 +12,11 @@ import psycopg
 import psycopg_pool
 
 from paxcommit.ports import AsyncSession, SyncSession
+from paxcommit.sql.cleaning import CLEAN
 from paxcommit.sql.statement import DatabaseError, Unanswered
 from paxcommit_psycopg import dsn as dsns
 from paxcommit_psycopg.aio import PsycopgAsyncSession
-from paxcommit_psycopg.base import RESET, is_stale
+from paxcommit_psycopg.base import is_stale
 from paxcommit_psycopg.blocking import PsycopgSession
 from paxcommit_psycopg.failures import translate, translate_connect
 
@@ -97,7 +98,7 @@ class PsycopgPool:
                 watchdog = threading.Timer(self._timeout, session.discard)
                 watchdog.start()
                 try:
-                    session.execute(RESET)
+                    session.execute(CLEAN)
                 finally:
                     watchdog.cancel()
                     watchdog.join()  # or it might hit the connection's next user
@@ -126,6 +127,7 @@ class PsycopgAsyncPool:
     def __init__(self, dsn: str, *, max_size: int, timeout: float) -> None:
         self._timeout = timeout
         self._closed = False
+        self._cleaning: set[asyncio.Task[None]] = set()
         self._failures = failures = _Failures()
 
         class Connection(psycopg.AsyncConnection[Any]):
@@ -165,12 +167,17 @@ class PsycopgAsyncPool:
 
     async def release(self, session: AsyncSession) -> None:
         """See `AsyncPool.release`."""
+        cleaning = asyncio.create_task(self._clean(session))
+        self._cleaning.add(cleaning)
+        cleaning.add_done_callback(self._cleaning.discard)
+
+    async def _clean(self, session: AsyncSession) -> None:
         try:
             if session.broken or session.in_transaction:
                 session.discard()
             else:
                 async with asyncio.timeout(self._timeout):
-                    await session.execute(RESET)
+                    await session.execute(CLEAN)
         except Exception:  # noqa: BLE001 - nobody knows what the next user would find
             session.discard()
         finally:
@@ -180,5 +187,7 @@ class PsycopgAsyncPool:
     async def close(self, timeout: float) -> None:
         """See `AsyncPool.close`."""
         self._closed = True
+        if self._cleaning:
+            await asyncio.wait(self._cleaning, timeout=timeout)
         with suppress(Exception):
             await self._pool.close(timeout)

@@ -27,8 +27,13 @@ BARE = {
     "psycopg-sync": (8, 0, 0, 8, 0, 0, 4, 0, 0),
 }
 LOGGED = {"asyncpg": (10, 0, 2, 16, 0, 5, 4, 0, 1)}
-# Of 2F+1 acceptors F+1 are asked; at a participant it is as many round trips as the bare driver's.
-PAXCOMMIT = (10, 2, 0, 30, 2, 0, 4, 2, 0)
+# Of 2F+1 acceptors F+1 are asked.  A connection is cleaned by itself on psycopg and, if it is lent
+# again soon, together with the next BEGIN on asyncpg: a round trip less, two statements more.
+PAXCOMMIT = {
+    "asyncpg": (8, 2, 0, 34, 2, 0, 4, 2, 0),
+    "psycopg": (10, 2, 0, 30, 2, 0, 4, 2, 0),
+    "psycopg-sync": (10, 2, 0, 30, 2, 0, 4, 2, 0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +50,11 @@ def exact(counts: Counts) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("driver", BARE)
 def test_a_commit_costs_this_much(stage: Stage, driver: str) -> None:
-    assert exact(count(stage, Group(driver, "paxcommit-applied"))) == PAXCOMMIT
+    assert exact(count(stage, Group(driver, "paxcommit-applied"))) == PAXCOMMIT[driver]
 
 
 def test_not_to_wait_for_phase_2_saves_no_work(stage: Stage) -> None:
-    assert exact(count(stage, Group("asyncpg", "paxcommit-decided"))) == PAXCOMMIT
+    assert exact(count(stage, Group("asyncpg", "paxcommit-decided"))) == PAXCOMMIT["asyncpg"]
 
 
 @pytest.mark.parametrize("driver", BARE)

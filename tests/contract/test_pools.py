@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from paxcommit.ports import AsyncPool, AsyncSession, BeginOptions
+from paxcommit.ports import AsyncPool, AsyncSession, BeginOptions, Isolation
 from paxcommit.sql.statement import DatabaseError, Sql, Unanswered
 from paxcommit.testing import Place
 
@@ -94,10 +94,18 @@ async def test_a_session_left_unfinished_is_closed_and_its_slot_is_free(
 
 @pytest.mark.parametrize("use", [True, False], ids=["used", "unused"])
 async def test_a_backend_that_ends_costs_no_slot(pool: AsyncPool, place: Place, use: bool):
-    """Whatever asyncpg's event loop has heard of it by then; it may end halfway, by itself."""
+    """Whatever asyncpg's event loop has heard of it by then; it may end halfway, by itself.
+
+    What has not been heard of yet is lent once more, and never again.
+    """
     for steps in range(8):
         session = await pool.acquire(10)
-        pid = await backend(session)
+        try:
+            pid = await backend(session)
+        except (Unanswered, DatabaseError):
+            await pool.release(session)
+            session = await pool.acquire(10)
+            pid = await backend(session)
         place.execute(f"select pg_terminate_backend({pid}, 10000)")
         for _ in range(steps):
             await asyncio.sleep(0)  # one step of the event loop
@@ -150,6 +158,51 @@ async def test_nothing_of_one_user_reaches_the_next(pool: AsyncPool, kit: Kit, p
     ).rows
     assert memory != "77kB"
     assert (role, locks, cursors, channels) == ("none", 0, 0, 0)
+
+
+async def test_what_a_user_left_does_not_stand_until_the_next_one_comes(
+    pool: AsyncPool, place: Place, eventually
+):
+    session = await pool.acquire(10)
+    pid = await backend(session)
+    await session.execute(Sql("SELECT pg_advisory_lock(816)"))
+    await pool.release(session)
+    await eventually(
+        place,
+        "select not exists (select from pg_locks where locktype = 'advisory' and objid = 816)",
+    )
+    session = await pool.acquire(10)
+    assert await backend(session) == pid
+
+
+@pytest.mark.parametrize("isolation", [None, "serializable"])
+async def test_the_next_user_begins_clean_and_can_prepare(
+    pool: AsyncPool, place: Place, gid: str, isolation: Isolation | None
+):
+    """An UNLISTEN in its own transaction would refuse PREPARE; a rollback, bring settings back."""
+    session = await pool.acquire(10)
+    pid = await backend(session)
+    await session.execute(
+        Sql("LISTEN x; SET work_mem = '77kB'; SET default_transaction_read_only = on")
+    )
+    await pool.release(session)
+    for number, end in enumerate((f"PREPARE TRANSACTION '{gid}'", "ROLLBACK")):
+        session = await pool.acquire(10)
+        await session.begin(BeginOptions(isolation), Sql("SET LOCAL search_path = ''"))
+        assert await backend(session) == pid
+        memory, level = (
+            (await session.execute(Sql("SELECT current_setting('work_mem')"))).rows,
+            (await session.execute(Sql("SELECT current_setting('transaction_isolation')"))).rows,
+        )
+        assert memory != [("77kB",)]
+        assert level == [(isolation or "read committed",)]
+        await session.execute(Sql(f"INSERT INTO public.account VALUES ({number}, 0)"))
+        assert (await session.execute(Sql(end))).tag.startswith(end.split()[0])
+        await session.settle()
+        await pool.release(session)
+    place.execute(f"rollback prepared '{gid}'")
+    session = await pool.acquire(10)
+    assert (await session.execute(Sql("SELECT current_setting('work_mem')"))).rows != [("77kB",)]
 
 
 async def test_a_listener_of_the_users_own_costs_no_slot(pool: AsyncPool, kit: Kit):

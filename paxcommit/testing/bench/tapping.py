@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from paxcommit.errors import ClusterError
+from paxcommit.sql.cleaning import CLEAN_APART
 from paxcommit.testing.chaos.addresses import redirected, upstream_of
 from paxcommit.testing.chaos.proxy import Proxy
 from paxcommit.testing.chaos.rules import Direction, Rule, Wire
@@ -27,6 +28,12 @@ _STATEMENTS = (b"C", b"I", b"E")
 _HEARTBEAT = b"SELECT 1"
 """How an idle standing connection is tried."""
 
+_CLEANING = CLEAN_APART.text.encode()
+"""How a connection is cleaned that lies idle; else it goes along with the next BEGIN."""
+
+_BY_THE_SECOND = {_HEARTBEAT: "heartbeats", _CLEANING: "cleanings"}
+"""What comes by the second and not by the transaction."""
+
 _QUIET_SECONDS = 0.05
 _PATIENCE = 10.0
 
@@ -36,8 +43,9 @@ class Tap(Rule):
 
     A *round trip* begins with the Query or Sync that a client sends when nothing is under way, and
     ends when every one sent meanwhile has been answered by ReadyForQuery; so a pipeline is one.
-    Counted under "round trips" and "statements"; those of heartbeats, which come by the second and
-    not by the transaction, under "heartbeats".
+    Counted under "round trips" and "statements".  What comes by the second and not by the
+    transaction is counted apart: "heartbeats", and "cleanings", whose statements are the
+    transaction's all the same, for without one they would go along with the next BEGIN.
     """
 
     def __init__(self) -> None:
@@ -100,7 +108,7 @@ class _Connection:
             if kind in (b"Q", b"S"):
                 if not self.under_way:
                     self._is_heartbeat = self._text == _HEARTBEAT
-                    self._counted["heartbeats" if self._is_heartbeat else "round trips"] += 1
+                    self._counted[_BY_THE_SECOND.get(self._text, "round trips")] += 1
                 self.under_way += 1
 
     def answered(self, data: bytes) -> None:

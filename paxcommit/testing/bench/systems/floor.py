@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from paxcommit.ids import Gid, Incarnation, TxId
 from paxcommit.sql.acceptor import Authority
 from paxcommit.sql.branch import mark, prepare_branch
+from paxcommit.sql.cleaning import CLEAN_APART
 from paxcommit.sql.epoch import read_records
 from paxcommit.sql.marks import Marks
 from paxcommit.testing.bench.job import Job
@@ -29,9 +30,8 @@ _UPDATE = f"UPDATE {TABLE} SET value = value + 1 WHERE id = $1"
 _DEADLINE = 60
 
 
-async def _reset(connection: Any) -> None:
-    """As paxcommit's pool does; the driver's own leaves a role in place."""
-    await connection.execute("RESET SESSION AUTHORIZATION;" + connection.get_reset_query())
+async def _later(connection: Any) -> None:
+    """As in paxcommit's pool: with the next user's BEGIN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Floor:
     """
 
     acceptor: ClassVar[type[Acceptor]] = Acceptor
-    resets_role: ClassVar[bool] = True
-    """Whether a connection is reset as by paxcommit's pool, else as by the driver's."""
+    cleans_late: ClassVar[bool] = True
+    """Whether a connection is cleaned as by paxcommit's pool, else as by the driver's."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -67,7 +67,7 @@ class Floor:
 
     def begin(self, txid: TxId) -> str:
         """What begins a branch."""
-        return f"BEGIN;{mark(txid).text}"
+        return f"{CLEAN_APART.text}; BEGIN;{mark(txid).text}"
 
     def prepare(self, gid: Gid, owner: str) -> str:
         """What prepares it."""
@@ -90,7 +90,7 @@ class Floor:
                 dsn,
                 min_size=0,
                 max_size=self._job.pool_size,
-                reset=_reset if self.resets_role else None,
+                reset=_later if self.cleans_late else None,
             )
             self._sites.append(_Site(name, pool, await pool.fetchval("SELECT current_user")))
         acceptors = self._job.settings["acceptors"]
@@ -148,7 +148,7 @@ class Rows(Floor):
     """The same durable facts by the cheapest SQL: plain INSERTs, nothing checked or marked."""
 
     acceptor = RowAcceptor
-    resets_role = False
+    cleans_late = False
 
     def begin(self, txid: TxId) -> str:
         """See `Floor.begin`."""
@@ -167,7 +167,7 @@ class Rows(Floor):
 class Votes(Floor):
     """The real votes; all else is as with the bare driver."""
 
-    resets_role = False
+    cleans_late = False
 
     def begin(self, txid: TxId) -> str:
         """See `Floor.begin`."""

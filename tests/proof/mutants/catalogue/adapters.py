@@ -8,6 +8,8 @@ __all__ = ["MUTANTS"]
 
 ASYNCPG = "adapters/paxcommit_asyncpg/session.py"
 ASYNCPG_POOL = "adapters/paxcommit_asyncpg/pool.py"
+ASYNCPG_CONNECTION = "adapters/paxcommit_asyncpg/connection.py"
+CLEANING = "paxcommit/sql/cleaning.py"
 ASYNCPG_FAILURES = "adapters/paxcommit_asyncpg/failures.py"
 PSYCOPG = "adapters/paxcommit_psycopg/base.py"
 PSYCOPG_AIO = "adapters/paxcommit_psycopg/aio.py"
@@ -55,12 +57,6 @@ MUTANTS = (
             ASYNCPG_POOL,
             "        if session.broken or session.in_transaction:\n",
             "        if session.broken:\n",
-        ),
-        (ASYNCPG_POOL, "reset=_reset,", "reset=_nothing,"),
-        (
-            ASYNCPG_POOL,
-            "async def _reset(",
-            "async def _nothing(_: object) -> None: ...\n\n\nasync def _reset(",
         ),
         by=[
             test(
@@ -283,10 +279,37 @@ MUTANTS = (
         "trap 34a",
         "a role or a setting of one transaction is there in another's",
         (
-            PSYCOPG,
+            CLEANING,
             '"RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *;"',
             '"CLOSE ALL; UNLISTEN *;"',
         ),
         by=[test(f"{_POOLS}test_nothing_of_one_user_reaches_the_next[psycopg-sync]")],
+    ),
+    mutant(
+        "what-one-user-left-reaches-the-next-asyncpg",
+        "trap 34a",
+        "a role or a setting of one transaction is there in another's",
+        (
+            ASYNCPG_CONNECTION,
+            "        if self.soiled:\n            query,",
+            "        if False:\n            query,",
+        ),
+        by=[test(f"{_POOLS}test_the_next_user_begins_clean_and_can_prepare[asyncpg-None]")],
+    ),
+    mutant(
+        "asyncpg-cleaned-in-the-next-users-transaction",
+        "trap 11, trap 34a",
+        "an UNLISTEN refuses its PREPARE, and a rollback brings the last user's settings back",
+        (CLEANING, 'Sql(f"BEGIN; {CLEAN.text}; COMMIT")', "CLEAN"),
+        by=[test(f"{_POOLS}test_the_next_user_begins_clean_and_can_prepare[asyncpg-None]")],
+    ),
+    mutant(
+        "asyncpg-idle-connection-keeps-its-last-users-locks",
+        "trap 34a",
+        "a session's advisory lock stands for as long as nobody else needs a connection",
+        (ASYNCPG_POOL, "                await raw.clean()\n", "                pass\n"),
+        by=[
+            test(f"{_POOLS}test_what_a_user_left_does_not_stand_until_the_next_one_comes[asyncpg]")
+        ],
     ),
 )
