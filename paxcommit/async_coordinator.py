@@ -19,7 +19,6 @@ from paxcommit.ids import Incarnation, TxId
 from paxcommit.ports import AsyncDriver, AsyncPool, AsyncSession, BeginOptions, Isolation
 from paxcommit.protocol.values import Outcome
 from paxcommit.runtime.aio.network import Network
-from paxcommit.runtime.membership import Membership
 from paxcommit.settings import Settings, SettingsSource
 from paxcommit.sql.statement import DatabaseError, Unanswered
 from paxcommit.transactions import (
@@ -76,6 +75,7 @@ class AsyncCoordinator:
     ) -> None:
         self.settings = settings
         self.network = network
+        self.members = network.members
         self._driver = driver
         self._incarnation = incarnation
         self._pools: dict[str, AsyncPool] = {}
@@ -255,11 +255,6 @@ class AsyncCoordinator:
         await self.network.close()
 
     # --- for AsyncTransaction -------------------------------------------------------------------
-
-    @property
-    def members(self) -> Membership:
-        """Which cluster this is."""
-        return self.network.members
 
     def check_process(self) -> None:
         """Refuse to act in a forked child (R1)."""

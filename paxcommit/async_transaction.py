@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -222,13 +223,13 @@ class AsyncTransaction(TransactionBase[AsyncSession]):
                 await self._give_back(name, branch.session, ours=branch.ours)
             self._over.set()
 
-    async def _perform(self, step: Step) -> Any:
+    def _perform(self, step: Step) -> Awaitable[Any]:
         if isinstance(step, Ask) or step.where.kind != "branch":
-            return await self._coordinator.network.perform(step)
+            return self._coordinator.network.perform(step)
         session = self._state.branches[step.where.name].session
         if session.broken:
             raise Unanswered("the branch's connection was lost")
-        return await run_statements(session, step.statements)
+        return run_statements(session, step.statements)
 
     def _tell(self, tell: Tell) -> None:
         self._state.tell(tell)

@@ -78,9 +78,9 @@ class Membership:
         self._coordinator = coordinator
         self._record: EpochRecord | None = None
         self._lock = threading.Lock()
-        self._admitted: set[AcceptorName] = set()
+        self._admitted: frozenset[AcceptorName] = frozenset()
         self._identities: dict[str, ParticipantIdentity] = {}
-        self._registered: set[str] = set()
+        self._registered: frozenset[str] = frozenset()
 
     @property
     def quorum(self) -> int:
@@ -97,8 +97,7 @@ class Membership:
     @property
     def admitted(self) -> frozenset[AcceptorName]:
         """Acceptors whose link is up, proved, and (for a coordinator) holds its lock."""
-        with self._lock:
-            return frozenset(self._admitted)
+        return self._admitted
 
     def choose(self, deadline: float) -> Choice:
         """Tell whom a commit that may take `deadline` seconds asks."""
@@ -107,7 +106,7 @@ class Membership:
     def lost(self, name: AcceptorName) -> None:
         """A link is down, and with it the lock."""
         with self._lock:
-            self._admitted.discard(name)
+            self._admitted -= {name}
 
     def require_quorum(self) -> None:
         """Refuse to start anything new below F+1 admitted acceptors (R26).
@@ -195,7 +194,7 @@ class Membership:
         if self._coordinator is not None:
             yield from link_sql.hold(self._coordinator)
         with self._lock:
-            self._admitted.add(name)
+            self._admitted |= {name}
 
     def batch(
         self, name: AcceptorName
@@ -315,12 +314,13 @@ class Membership:
                 f"participant {name} is confirmed by {confirmed} acceptors, not {self.quorum}: "
                 + "; ".join(_why(answer) for answer in answers if isinstance(answer, Exception))
             )
-        self._registered.add(name)
+        with self._lock:
+            self._registered |= {name}
 
     @property
     def confirmed(self) -> frozenset[str]:
         """Participants that F+1 acceptors have confirmed to this process."""
-        return frozenset(self._registered)
+        return self._registered
 
     def register_all(self) -> Plan[None]:
         """Register every participant that can be reached; the others when they are first used."""

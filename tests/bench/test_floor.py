@@ -43,11 +43,18 @@ def counted(stage: Stage) -> Counted:
     return of
 
 
-@pytest.mark.parametrize("wait", ["applied", "decided"])
+@pytest.mark.parametrize(
+    ("floor", "wait"),
+    [
+        ("floor", "applied"),
+        ("floor-led", "applied"),
+        ("floor-decided", "decided"),
+        ("floor-led-decided", "decided"),
+    ],
+)
 def test_the_floor_costs_the_servers_exactly_what_paxcommit_does(
-    counted: Counted, wait: str
+    counted: Counted, floor: str, wait: str
 ) -> None:
-    floor = {"applied": "floor", "decided": "floor-decided"}[wait]
     assert counted(floor) == counted(f"paxcommit-{wait}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
 from paxcommit.ports import AsyncDriver
@@ -61,11 +61,11 @@ class Network:
         """Run a plan on these links."""
         return await run_plan(plan, self.perform)
 
-    async def perform(self, step: Step) -> Any:
+    def perform(self, step: Step) -> Awaitable[Any]:
         """Perform one step of a plan."""
         if isinstance(step, Ask):
-            return await self.ask(step.acceptor, step.request)
-        return await self._link(step.where).call(step.statements)
+            return self.ask(step.acceptor, step.request)
+        return self._link(step.where).call(step.statements)
 
     def ask(self, name: AcceptorName, request: Request) -> asyncio.Future[AcceptorAnswer]:
         """Send a request to an acceptor; whatever goes wrong is a `NoAnswer`."""

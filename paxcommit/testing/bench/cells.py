@@ -20,6 +20,8 @@ SYSTEMS = {
 FLOORS = {
     "floor": "what paxcommit sends to the servers, from a client that does nothing else; unsafe",
     "floor-decided": "the same, ending once F+1 acceptors have accepted",
+    "floor-led": "`floor`, led by the protocol's machine, with what the rules demand; unsafe",
+    "floor-led-decided": "the same, ending once F+1 acceptors have accepted",
     "floor-rows": "the same durable facts by plain INSERTs, with nothing checked; unsafe",
     "floor-rows-decided": "the same, ending once F+1 acceptors have accepted",
     "floor-votes": "`floor` without its branch rows; unsafe",

@@ -28,6 +28,8 @@ COLOURS = {
     "paxcommit-decided": "#3f7fd1",
     "floor": "#1b5e3b",
     "floor-decided": "#24497a",
+    "floor-led": "#4a7c2f",
+    "floor-led-decided": "#2f5f7c",
     "floor-rows": "#8fceac",
     "floor-rows-decided": "#a3c4ee",
     "floor-votes": "#9b7fc4",

@@ -69,7 +69,7 @@ class Process:
         )
         self.members.preference = Whim(world)
         self.members._record = world.record  # pinning has its tests on real servers
-        self.members._registered = set(world.registered)
+        self.members._registered = frozenset(world.registered)
         if coordinator is not None:  # the others connect when they are first needed
             for each in world.acceptor_names:
                 self.link(acceptor(each))

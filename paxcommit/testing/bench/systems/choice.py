@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from paxcommit.testing.bench.job import Job
-from paxcommit.testing.bench.systems import aio, floor, threads
+from paxcommit.testing.bench.systems import aio, floor, led, threads
 from paxcommit.testing.bench.systems.alchemy import Alchemy, AsyncAlchemy
 from paxcommit.testing.bench.systems.paxos import AsyncPaxos, Paxos
 from paxcommit.testing.bench.systems.system import AsyncSystem, SyncSystem
@@ -21,6 +21,8 @@ _ASYNC: Mapping[str, Callable[[Job], AsyncSystem]] = {
     "paxcommit-decided": AsyncPaxos,
     "floor": floor.Floor,
     "floor-decided": floor.Floor,
+    "floor-led": led.Led,
+    "floor-led-decided": led.Led,
     "floor-rows": floor.Rows,
     "floor-rows-decided": floor.Rows,
     "floor-votes": floor.Votes,

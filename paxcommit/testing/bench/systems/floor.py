@@ -9,7 +9,7 @@ half-commits.  On asyncpg, and on servers of the benchmark's own (docs/performan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, ClassVar
@@ -24,10 +24,11 @@ from paxcommit.testing.bench.job import Job
 from paxcommit.testing.bench.systems.votes import Acceptor, RowAcceptor, run
 from paxcommit.testing.bench.work import TABLE
 
-__all__ = ["Branches", "Floor", "Rows", "Votes"]
+__all__ = ["DEADLINE", "Branches", "Floor", "Rows", "Votes", "work"]
 
 _UPDATE = f"UPDATE {TABLE} SET value = value + 1 WHERE id = $1"
-_DEADLINE = 60
+DEADLINE = 60
+"""Seconds, as a gid has them."""
 
 
 async def _later(connection: Any) -> None:
@@ -84,6 +85,7 @@ class Floor:
         """See `AsyncSystem.open`."""
         import asyncpg
 
+        self._loop = asyncio.get_running_loop()
         names = list(self._job.settings["participants"])
         for name, dsn in zip(names, self._job.participants, strict=True):
             pool = await asyncpg.create_pool(
@@ -107,19 +109,15 @@ class Floor:
         """See `AsyncSystem.transact`."""
         txid = self._incarnation.next_txid()
         opening = self.begin(txid)
-        connections = await asyncio.gather(
-            *(_work(site.pool, opening, row) for site in self._sites)
-        )
+        connections = await asyncio.gather(*(work(site.pool, opening, row) for site in self._sites))
         began = perf_counter()
-        gids = [Gid(self._record.digest, txid, site.name, _DEADLINE) for site in self._sites]
+        gids = [Gid(self._record.digest, txid, site.name, DEADLINE) for site in self._sites]
         owners = (site.owner for site in self._sites)
         await _everywhere(connections, map(self.prepare, gids, owners))
         await self.decide(txid)
         if self._ends_early:
             took = perf_counter() - began
-            rest = asyncio.create_task(self._apply(connections, gids))
-            self._behind.add(rest)
-            rest.add_done_callback(self._behind.discard)
+            self._go_on_behind(self._apply(connections, gids))
         else:
             await _everywhere(connections, map(_commit, gids))
             took = perf_counter() - began
@@ -133,6 +131,12 @@ class Floor:
             await site.pool.close()
         for acceptor in self._acceptors:
             await acceptor.close()
+
+    def _go_on_behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
+        return task
 
     async def _apply(self, connections: Sequence[Any], gids: Sequence[Gid]) -> None:
         await _everywhere(connections, map(_commit, gids))
@@ -185,7 +189,8 @@ class Branches(Floor):
         """See `Floor.decide`."""
 
 
-async def _work(pool: Any, opening: str, row: int) -> Any:
+async def work(pool: Any, opening: str, row: int) -> Any:
+    """The application's part at one participant; returns the connection."""
     connection = await pool.acquire()
     await connection.execute(opening)
     await connection.execute(_UPDATE, row)

@@ -36,6 +36,7 @@ class Acceptor:
     def __init__(
         self, connection: Any, authority: Authority, marks: Marks, participants: Sequence[str]
     ) -> None:
+        self.name = authority.acceptor
         self._connection = connection
         self._authority = authority
         self._marks = marks
