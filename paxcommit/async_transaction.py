@@ -217,11 +217,13 @@ class AsyncTransaction(TransactionBase[AsyncSession]):
         finally:
             self._state.ended(machine)
             self._decided.set()
-            # Before we return, so that the user's own connections are usable then, and the next
-            # transaction finds ours in their pools.
-            for name, branch in self._state.branches.items():
-                await self._give_back(name, branch.session, ours=branch.ours)
-            self._over.set()
+            try:
+                # Before we return, so that the user's own connections are usable then, and the
+                # next transaction finds ours in their pools.
+                for name, branch in self._state.branches.items():
+                    await self._give_back(name, branch.session, ours=branch.ours)
+            finally:
+                self._over.set()
 
     def _perform(self, step: Step) -> Awaitable[Any]:
         if isinstance(step, Ask) or step.where.kind != "branch":

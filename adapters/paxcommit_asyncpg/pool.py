@@ -61,17 +61,21 @@ class AsyncpgPool:
     async def _acquire(self, timeout: float) -> AsyncpgSession:
         try:
             pool = self._pool or await self._open()
-            # With a slot to spare nobody waits for one, and connecting has a limit of its own:
-            # then the commit is spared a timer.
-            limit = None if self._lent <= self._max_size else timeout
-            proxy = await pool.acquire(timeout=limit)
-            # The proxy passes on what it does not know itself, and the stubs do not know that.
-            raw: BranchConnection = proxy.unwrapped()  # type: ignore[attr-defined]
-            self._idle.pop(raw, None)
-            session = AsyncpgSession(proxy, raw)
-            if (cleaning := self._cleaning.get(raw)) is not None:
+            while True:
+                # With a slot to spare nobody waits for one, and connecting has a limit of its own:
+                # then the commit is spared a timer.
+                limit = None if self._lent <= self._max_size else timeout
+                proxy = await pool.acquire(timeout=limit)
+                # The proxy passes on what it does not know itself, and the stubs do not know that.
+                raw: BranchConnection = proxy.unwrapped()  # type: ignore[attr-defined]
+                self._idle.pop(raw, None)
+                session = AsyncpgSession(proxy, raw)
+                if (cleaning := self._cleaning.get(raw)) is None:
+                    return session
                 await self._cleaned(cleaning, session)
-            return session
+                if not session.broken:
+                    return session
+                session.discard()  # it could not be cleaned
         except (asyncpg.ClientConfigurationError, ValueError):
             raise dsns.malformed() from None  # asyncpg echoes parts of it (trap 34)
         except TimeoutError as exc:
@@ -101,9 +105,9 @@ class AsyncpgPool:
             return
         if self._pool is None:
             return
-        raw: BranchConnection = session.raw.unwrapped()
-        raw.soiled = True
         try:
+            raw: BranchConnection = session.raw.unwrapped()
+            raw.soiled = True
             await self._pool.release(session.raw, timeout=self._timeout)
         except Exception:  # noqa: BLE001 - e.g. a listener of the user's, with warnings as errors
             session.discard()

@@ -318,9 +318,13 @@ class Proxy:
         """From now on, take everything and pass on nothing, in either direction."""
         self._speaking.clear()
 
-    async def speak_again(self) -> None:
-        """Pass on what came meanwhile, and wait until both ends have closed every connection."""
+    def speak(self) -> None:
+        """Pass on what came meanwhile, and whatever comes."""
         self._speaking.set()
+
+    async def speak_again(self) -> None:
+        """Likewise, and wait until both ends have closed every connection."""
+        self.speak()
         async with asyncio.timeout(30):
             await asyncio.gather(*self._tasks)
 

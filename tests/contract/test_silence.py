@@ -63,6 +63,26 @@ async def test_release_gives_up_and_frees_the_slot(open_pool, proxied: str, prox
         await pool.acquire(0.3)
 
 
+async def test_a_connection_that_could_not_be_cleaned_is_not_lent(
+    open_pool, kit: Kit, proxied: str, proxy: Proxy
+):
+    if kit.name != "asyncpg":
+        pytest.skip("psycopg's are cleaned before they go back")
+    pool = open_pool(proxied, max_size=1, timeout=0.3)
+    session = await pool.acquire(10)
+    who = Sql("SELECT pg_backend_pid()")
+    before = (await session.execute(who)).rows
+    await pool.release(session)
+    proxy.fall_silent()
+    while not pool._cleaning:
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(pool.acquire(10))
+    await asyncio.wait(pool._cleaning.values())
+    assert not waiting.done()
+    proxy.speak()
+    assert (await (await waiting).execute(who)).rows != before
+
+
 async def test_close_does_not_wait_for_lent_sessions(open_pool, proxied: str, proxy: Proxy):
     pool = open_pool(proxied, max_size=2, timeout=0.3)
     lent = await pool.acquire(10)
