@@ -57,7 +57,10 @@ class AsyncTransaction(TransactionBase[AsyncSession]):
         """Return the driver's own connection to the participant, in a transaction just begun.
 
         Do not commit or roll back on it; the driver's savepoints are fine.  Asking again for the
-        same participant returns the same connection.
+        same participant returns the same connection.  What you leave on it (settings, a session's
+        advisory locks, ``LISTEN``) is taken away before it has its next user, and soon if there is
+        none: locks that others wait for are better those of the transaction
+        (``pg_advisory_xact_lock``).
 
         Args:
             participant: Its name in the settings.

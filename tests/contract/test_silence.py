@@ -74,7 +74,7 @@ async def test_a_connection_that_could_not_be_cleaned_is_not_lent(
     before = (await session.execute(who)).rows
     await pool.release(session)
     proxy.fall_silent()
-    while not pool._cleaning:
+    while not pool._cleaning:  # noqa: ASYNC110 - nobody is told when it begins
         await asyncio.sleep(0)
     waiting = asyncio.create_task(pool.acquire(10))
     await asyncio.wait(pool._cleaning.values())

@@ -21,6 +21,7 @@ _BEGIN = "tests/contract/test_begin.py::"
 _ADOPT = "tests/contract/test_adopt.py::"
 _EXECUTE = "tests/contract/test_execute.py::"
 _POOLS = "tests/contract/test_pools.py::"
+_SILENCE = "tests/contract/test_silence.py::"
 _DISCARD = "            self.discard()\n            raise\n\n    @contextlib.contextmanager"
 _KEPT = "            raise\n\n    @contextlib.contextmanager"
 
@@ -302,6 +303,24 @@ MUTANTS = (
         "an UNLISTEN refuses its PREPARE, and a rollback brings the last user's settings back",
         (CLEANING, 'Sql(f"BEGIN; {CLEAN.text}; COMMIT")', "CLEAN"),
         by=[test(f"{_POOLS}test_the_next_user_begins_clean_and_can_prepare[asyncpg-None]")],
+    ),
+    mutant(
+        "asyncpg-connection-lent-while-it-is-cleaned",
+        "trap 34a",
+        "its next user finds another operation in progress, or the last one's settings",
+        (
+            ASYNCPG_POOL,
+            "if (cleaning := self._cleaning.get(raw)) is None:",
+            "if (cleaning := self._cleaning.get(raw)) is None or cleaning:",
+        ),
+        by=[test(f"{_SILENCE}test_a_connection_that_could_not_be_cleaned_is_not_lent[asyncpg]")],
+    ),
+    mutant(
+        "asyncpg-connection-that-could-not-be-cleaned-is-lent",
+        "trap 34a",
+        "a database that was away for a moment fails the next transaction, too",
+        (ASYNCPG_POOL, "                if not session.broken:\n", "                if True:\n"),
+        by=[test(f"{_SILENCE}test_a_connection_that_could_not_be_cleaned_is_not_lent[asyncpg]")],
     ),
     mutant(
         "asyncpg-idle-connection-keeps-its-last-users-locks",
