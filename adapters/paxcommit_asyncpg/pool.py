@@ -106,12 +106,13 @@ class AsyncpgPool:
         if self._pool is None:
             return
         try:
-            raw: BranchConnection = session.raw.unwrapped()
-            raw.soiled = True
             await self._pool.release(session.raw, timeout=self._timeout)
         except Exception:  # noqa: BLE001 - e.g. a listener of the user's, with warnings as errors
             session.discard()
-            return
+
+    async def _set_aside(self, raw: Any) -> None:
+        """Stands for asyncpg's reset, after which nothing is waited for until `raw` is free."""
+        raw.soiled = True
         loop = asyncio.get_running_loop()
         self._idle[raw] = loop.time() + _LINGER
         if self._sweeper is None:
@@ -154,7 +155,7 @@ class AsyncpgPool:
                     self._dsn,
                     min_size=0,
                     max_size=self._max_size,
-                    reset=_later,
+                    reset=self._set_aside,
                     connection_class=BranchConnection,
                     timeout=self._timeout,
                     server_settings=dsns.server_settings(self._dsn),
@@ -162,7 +163,3 @@ class AsyncpgPool:
                 await pool
                 self._pool = pool
             return self._pool
-
-
-async def _later(_: asyncpg.Connection[Any]) -> None:
-    """Reset nothing now: see `BranchConnection.soiled`."""

@@ -175,6 +175,20 @@ async def test_what_a_user_left_does_not_stand_until_the_next_one_comes(
     assert await backend(session) == pid
 
 
+async def test_what_is_lent_again_at_once_is_not_taken_for_idle(pool: AsyncPool, kit: Kit):
+    """Or it would be cleaned under its next user's hands."""
+    if kit.name != "asyncpg":
+        pytest.skip("psycopg's are cleaned before they go back")
+    session = await pool.acquire(10)
+    waiting = asyncio.create_task(pool.acquire(10))
+    await asyncio.sleep(0)
+    await pool.release(session)
+    session = await waiting
+    assert not pool._idle
+    await pool.release(session)
+    assert len(pool._idle) == 1
+
+
 @pytest.mark.parametrize("isolation", [None, "serializable"])
 async def test_the_next_user_begins_clean_and_can_prepare(
     pool: AsyncPool, place: Place, gid: str, isolation: Isolation | None

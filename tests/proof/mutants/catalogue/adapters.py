@@ -316,6 +316,17 @@ MUTANTS = (
         by=[test(f"{_SILENCE}test_a_connection_that_could_not_be_cleaned_is_not_lent[asyncpg]")],
     ),
     mutant(
+        "asyncpg-connection-taken-for-idle-when-it-is-lent-again",
+        "trap 34a",
+        "it is cleaned under its next user's hands",
+        (
+            ASYNCPG_POOL,
+            "                self._idle.pop(raw, None)\n",
+            "",
+        ),
+        by=[test(f"{_POOLS}test_what_is_lent_again_at_once_is_not_taken_for_idle[asyncpg]")],
+    ),
+    mutant(
         "asyncpg-connection-that-could-not-be-cleaned-is-lent",
         "trap 34a",
         "a database that was away for a moment fails the next transaction, too",
