@@ -79,8 +79,8 @@ def bench(
             "--systems",
             metavar="NAME,…",
             help="All but the floors if not given. A floor sends what the protocol demands, from a "
-            "client that does nothing else: floor, floor-decided, floor-rows, floor-rows-decided, "
-            "floor-votes, floor-branches (docs/performance.md).",
+            "client that does nothing else: floor, floor-decided, floor-led, floor-led-decided, "
+            "floor-rows, floor-rows-decided, floor-votes, floor-branches (docs/performance.md).",
             show_default=False,
         ),
     ] = None,
