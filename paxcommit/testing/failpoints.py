@@ -68,7 +68,9 @@ def armed(hook: failpoints.Hook) -> Iterator[None]:
         _remove(hook)
 
 
-def _nth(pattern: str, nth: int, act: Callable[[str], None]) -> failpoints.Hook:
+def _nth(
+    pattern: str, nth: int, act: Callable[[str], None], *, signals: bool = False
+) -> failpoints.Hook:
     """Return a hook that acts once, at the `nth` step that matches."""
     if nth < 1:
         raise ConfigurationError(f"failpoint {pattern!r}: the first time is 1, not {nth}")
@@ -82,7 +84,9 @@ def _nth(pattern: str, nth: int, act: Callable[[str], None]) -> failpoints.Hook:
         with counting:
             seen += 1
             due = seen == nth
-        if due:
+            if due and signals:  # or another thread would pass the step before the signal comes
+                act(name)
+        if due and not signals:
             act(name)
 
     return hook
@@ -94,7 +98,7 @@ def _signal_self(which: signal.Signals) -> Callable[[str], None]:
 
 def kill_at(name: str, nth: int = 1) -> AbstractContextManager[None]:
     """SIGKILL this process when step `name` is reached for the `nth` time."""
-    return armed(_nth(name, nth, _signal_self(signal.SIGKILL)))
+    return armed(_nth(name, nth, _signal_self(signal.SIGKILL), signals=True))
 
 
 def stop_at(name: str, nth: int = 1) -> AbstractContextManager[None]:
@@ -102,7 +106,7 @@ def stop_at(name: str, nth: int = 1) -> AbstractContextManager[None]:
 
     Its parent sees it with ``os.waitpid(pid, os.WUNTRACED)`` and wakes it with SIGCONT.
     """
-    return armed(_nth(name, nth, _signal_self(signal.SIGSTOP)))
+    return armed(_nth(name, nth, _signal_self(signal.SIGSTOP), signals=True))
 
 
 def raise_at(
@@ -173,7 +177,7 @@ def _parse(text: str) -> failpoints.Hook:
             f"{VARIABLE}: {text!r} is not one of kill, stop, raise, with a step and perhaps a "
             f"count, as in kill:prepare:orders.after:2"
         )
-    return _nth(name, int(nth or "1"), acts[action])
+    return _nth(name, int(nth or "1"), acts[action], signals=action != "raise")
 
 
 def _raise_reached(name: str) -> None:

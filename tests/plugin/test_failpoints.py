@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from paxcommit import failpoints as steps
 from paxcommit.failpoints import hit
 from paxcommit.testing import ChildFailed, Failpoints, Place
 from paxcommit.testing.failpoints import FailpointReached
+from paxcommit.testing.plugin.arms import Arm, Arms
 
 A, B = ("prepare", "orders", ".before"), ("prepare", "orders", ".after")
 AFTER = "prepare:orders.after"
@@ -193,3 +195,28 @@ def test_the_fixture_knows_the_layout(paxcommit_layout, failpoints) -> None:
     assert isinstance(paxcommit_layout.place("billing"), Place)
     with pytest.raises(ConfigurationError, match=r"did you mean prepare:billing\.after"):
         failpoints.kill_at("prepare:biling.after")
+
+
+def test_nobody_passes_the_step_at_which_the_process_is_about_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        arms.hook("phase2a:a2.before")
+        order.append("passed")
+
+    other = threading.Thread(target=second)
+
+    def hear(what: str, told: object) -> None:
+        if what == "acted":
+            other.start()
+            other.join(0.2)  # in vain, for it has to wait for us
+
+    arms = Arms(hear)
+    arms.inherit(hear)
+    arms.add(Arm(1, "kill", "phase2a:*.before"))
+    monkeypatch.setattr(os, "kill", lambda pid, which: order.append("killed"))
+    arms.hook("phase2a:a1.before")
+    other.join()
+    assert order == ["killed", "passed"]

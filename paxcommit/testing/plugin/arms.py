@@ -101,15 +101,17 @@ class Arms:
         """Take note of a step, and do what is armed there."""
         self._hear("step", name)
         for arm in self:
-            if self._due(arm, name):
+            if arm.acted or not fnmatchcase(name, arm.pattern):
+                continue
+            with self._lock:
+                arm.seen += 1
+                due = arm.seen == arm.nth
+                if due and arm.action in _SIGNALS:
+                    # Under the lock, or another thread would pass the step before the signal comes.
+                    self._act(arm, name)
+                    continue
+            if due:
                 self._act(arm, name)
-
-    def _due(self, arm: Arm, name: str) -> bool:
-        if arm.acted or not fnmatchcase(name, arm.pattern):
-            return False
-        with self._lock:
-            arm.seen += 1
-            return arm.seen == arm.nth
 
     def _act(self, arm: Arm, name: str) -> None:
         if arm.action in _SIGNALS and not self._mortal:
